@@ -1,0 +1,62 @@
+# make run    see a console: the built-in desktop, or TARGET=host:port; LISTEN=addr:port chooses the address
+# make test   everything the tests need, then all tests
+# make check  format, lint with the import law, types
+# make venv   prepare .venv and run nothing;  make clean  undo it all
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SHARE := $(VENV)/share/rfbproxy
+LISTEN ?= 127.0.0.1:6080
+SOURCES := $(shell find rfbproxy twisted -name '*.py' -o -path 'rfbproxy/web/*') pyproject.toml setup.py
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: venv run test check bench clean browser debian
+
+venv: $(VENV)/.installed browser
+
+run: venv
+ifdef TARGET
+	$(BIN)/consoleproxy view $(TARGET) --listen $(LISTEN)
+else
+	$(BIN)/consoleproxy demo --listen $(LISTEN)
+endif
+
+test: venv debian
+	$(BIN)/python -m pytest
+
+check: venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build rfbproxy.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .lab node_modules
+	rm -f twisted/plugins/dropin.cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+debian:
+	sh tests/live/debian.sh
+
+browser: $(SHARE)/.installed
+
+$(VENV)/.created:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.dependencies: pyproject.toml $(VENV)/.created
+	$(BIN)/pip install --quiet 'setuptools>=70' wheel '.[test,check]'
+	touch $@
+
+$(VENV)/.installed: $(SOURCES) $(VENV)/.dependencies
+	rm -rf build
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --force-reinstall .
+	rm -rf build rfbproxy.egg-info
+	touch $@
+
+$(SHARE)/.installed: package.json package-lock.json $(VENV)/.created
+	mkdir -p $(SHARE)
+	cp package.json package-lock.json $(SHARE)
+	cd $(SHARE) && npm ci --no-audit --no-fund --loglevel=error
+	touch $@

@@ -1,0 +1,210 @@
+"""The command `consoleproxy`: consoles are created, listed and revoked, and proxies are run in the foreground.
+
+Exit status: 0 done, 1 refused or failed with one line on stderr, 2 wrong usage.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from rfbproxy import __version__
+from rfbproxy.command_line import hide_argument, read_secret, table
+from rfbproxy.config import Address, Config, parse_address
+from rfbproxy.consoleauth import CONSOLE_TYPES
+from rfbproxy.errors import ConfigError, ConsoleProxyError
+
+DEFAULT_LISTEN = "127.0.0.1:6080"
+Command = Callable[[argparse.Namespace, Config], object]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit status."""
+    parsed = _parser().parse_args(arguments)
+    command: Command = parsed.command
+    try:
+        result = command(parsed, Config(parsed.config_file or (), parsed.config_dir or ()))
+    except ConsoleProxyError as error:
+        print(f"consoleproxy: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    if result is not None:
+        print(json.dumps(result) if parsed.json else table(result))
+
+
+def console_create(parsed: argparse.Namespace, config: Config) -> object:
+    """Issue a token for one console."""
+    from rfbproxy.issue import Console, issue
+    from rfbproxy.service import open_store
+
+    console = Console(
+        console_type=parsed.type,
+        host=parsed.host,
+        port=parsed.port,
+        tls_port=parsed.tls_port,
+        instance=parsed.instance,
+        username=parsed.username,
+        password=read_secret(parsed.password_file) if parsed.password_file else None,
+        internal_access_path=parsed.internal_access_path,
+        idle_timeout_s=parsed.idle_timeout,
+        time_limit_s=parsed.time_limit,
+    )
+    ttl = parsed.ttl if parsed.ttl is not None else int(config.number("consoleauth", "token_ttl"))
+    with closing(open_store(config)) as store:
+        return issue(store, console, base=config.base_url(parsed.type), ttl=ttl, now=int(time.time())).as_json()
+
+
+def console_list(parsed: argparse.Namespace, config: Config) -> object:
+    """List the consoles that can be opened now."""
+    from rfbproxy.service import open_store
+
+    with closing(open_store(config)) as store:
+        consoles = store.list(int(time.time()))
+    return {
+        "consoles": [
+            {
+                "id": console.id,
+                "type": console.console_type,
+                "host": console.host,
+                "port": console.port,
+                "instance": console.instance_uuid,
+                "expires": console.expires,
+            }
+            for console in consoles
+        ]
+    }
+
+
+def console_revoke(parsed: argparse.Namespace, config: Config) -> object:
+    """Withdraw tokens."""
+    from rfbproxy.consoleauth import hash_token
+    from rfbproxy.service import open_store
+
+    token = parsed.token
+    if token is not None:
+        hide_argument(token)
+    elif parsed.token_file is not None:
+        token = read_secret(parsed.token_file).reveal()
+    with closing(open_store(config)) as store:
+        revoked = store.revoke(
+            token_hash=hash_token(token) if token is not None else None,
+            instance_uuid=parsed.instance,
+            id=parsed.id,
+        )
+    return {"revoked": revoked}
+
+
+def serve(parsed: argparse.Namespace, config: Config) -> None:
+    """Run the service."""
+    from rfbproxy.foreground import serve as run
+
+    run(config, parsed.config_file or [], parsed.config_dir or [], nodaemon=parsed.nodaemon)
+
+
+def view(parsed: argparse.Namespace, config: Config) -> None:
+    """Run a proxy for one target."""
+    from rfbproxy.foreground import view as run
+    from rfbproxy.issue import Console
+
+    target = parse_address(parsed.target, "HOST:PORT")
+    if target.path is not None or not target.host or not target.port:
+        raise ConfigError(f"HOST:PORT: {parsed.target!r} is not a target; host:port or [IPv6]:port is")
+    password = read_secret(parsed.password_file) if parsed.password_file else None
+    console = Console(parsed.type, target.host, target.port, username=parsed.username, password=password)
+    run(config, _listen_address(parsed.listen), console)
+
+
+def demo(parsed: argparse.Namespace, config: Config) -> None:
+    """Run a proxy for the built-in desktop."""
+    from rfbproxy.foreground import demo as run
+
+    run(config, _listen_address(parsed.listen))
+
+
+def _listen_address(text: str) -> Address:
+    return parse_address(text, "--listen")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; 1 to 65535 is")
+    return int(text)
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return int(text)
+
+
+def _common(default: object) -> argparse.ArgumentParser:
+    """The options that every command takes, before its name or after it."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=default)
+    common.add_argument("--config-file", action="append", metavar="FILE", help="nova.conf; may be given several times")
+    common.add_argument("--config-dir", action="append", metavar="DIR", help="folder of *.conf files")
+    common.add_argument("--json", action="store_true", default=default or False, help="print one JSON document")
+    return common
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="consoleproxy", description="A console proxy that understands VNC.", parents=[_common(None)]
+    )
+    parser.add_argument("--version", action="version", version=f"consoleproxy {__version__}")
+    after = _common(argparse.SUPPRESS)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(to: argparse._SubParsersAction, name: str, command: Command, what: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
+        added: argparse.ArgumentParser = to.add_parser(name, parents=[after], help=what, description=what)
+        added.set_defaults(command=command)
+        return added
+
+    _add_view(add(commands, "view", view, "show one machine: run a proxy for it and print the URL to open"))
+    added = add(commands, "demo", demo, "show a built-in desktop: nothing else need be installed")
+    added.add_argument("--listen", default=DEFAULT_LISTEN, metavar="ADDR:PORT", help=f"default {DEFAULT_LISTEN}")
+    added = add(commands, "serve", serve, "run the service in the foreground")
+    added.add_argument("-n", "--nodaemon", action="store_true", help="stay in the foreground whatever `daemon` says")
+
+    console = commands.add_parser("console", help="create, list and revoke consoles")
+    consoles = console.add_subparsers(metavar="COMMAND", required=True)
+    _add_create(add(consoles, "create", console_create, "issue a token for a console and print its access URL"))
+    add(consoles, "list", console_list, "list the consoles that can be opened now")
+    revoke = add(consoles, "revoke", console_revoke, "withdraw tokens")
+    which = revoke.add_mutually_exclusive_group(required=True)
+    which.add_argument("--token", metavar="T")
+    which.add_argument("--token-file", metavar="F", help="file with the token, - for standard input")
+    which.add_argument("--id", metavar="ID", help="as console list prints it")
+    which.add_argument("--instance", metavar="UUID", help="all tokens of an instance")
+    return parser
+
+
+def _add_view(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="HOST:PORT", help="the VNC server; IPv6 in brackets")
+    parser.add_argument("--type", choices=["novnc"], default="novnc", help="how the viewer comes in")
+    parser.add_argument("--listen", default=DEFAULT_LISTEN, metavar="ADDR:PORT", help=f"default {DEFAULT_LISTEN}")
+    _add_login(parser)
+
+
+def _add_login(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--username", metavar="U", help="log in to the machine's console as")
+    parser.add_argument("--password-file", metavar="F", help="file with the console's password, - for standard input")
+
+
+def _add_create(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--type", required=True, choices=CONSOLE_TYPES)
+    parser.add_argument("--host", required=True, metavar="H", help="where the machine's console is")
+    parser.add_argument("--port", required=True, type=_port, metavar="P")
+    parser.add_argument("--tls-port", type=_port, metavar="N")
+    parser.add_argument("--instance", metavar="UUID", help="whose console it is; made up unless given")
+    parser.add_argument("--ttl", type=_seconds, metavar="S", help="default: [consoleauth] token_ttl")
+    _add_login(parser)
+    parser.add_argument("--internal-access-path", metavar="P", help="ask the target for this path with CONNECT first")
+    parser.add_argument("--idle-timeout", type=_seconds, metavar="S", help="end sessions that relay nothing so long")
+    parser.add_argument("--time-limit", type=_seconds, metavar="S", help="end sessions that are open so long")
+
+
+if __name__ == "__main__":
+    main()

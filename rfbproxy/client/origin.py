@@ -1,0 +1,83 @@
+"""Whether a browser's page may open a console here (nova/console/websocketproxy.py, CVE-2015-0259).
+
+The host of the Origin is judged before the token is looked up, its scheme after, against the token's `access_url_base`.
+Ports are not compared. A request without Origin is no browser's and passes.
+"""
+
+from collections.abc import Collection
+from urllib.parse import SplitResult, urlsplit
+
+from rfbproxy.reasons import CloseReason, Refused
+
+NOT_VALID = "Origin header not valid."
+OTHER_HOST = "Origin header does not match this host."
+OTHER_SCHEME = "Origin header protocol does not match this host."
+
+_WEBSOCKET_SCHEMES = {"ws": "http", "wss": "https"}
+
+
+def check_origin_host(origin: str | None, host: str | None, allowed: Collection[str]) -> None:
+    """Let the Origin pass if its host is the request's own or one of the operator's.
+
+    Args:
+        origin: the Origin header, None if there is none.
+        host: the Host header.
+        allowed: bare host names, `[console] allowed_origins`.
+
+    Raises:
+        Refused: origin-refused, with nova's words.
+    """
+    if origin is None:
+        return
+    split = _split(origin)
+    if split is None or not split.scheme:
+        raise _refused(f"Origin {origin[:200]!r} is not a URL", NOT_VALID)
+    names = {name.strip().strip("[]").lower() for name in allowed}
+    if host is not None and (own := host_name(host)):
+        names.add(own)
+    if split.hostname not in names:  # urlsplit gives it in lower case and without brackets
+        raise _refused(f"Origin {origin[:200]!r} is not among {sorted(names)}", OTHER_HOST)
+
+
+def check_origin_scheme(origin: str | None, forwarded_proto: str | None, access_url_base: str | None) -> None:
+    """Let the Origin pass if its scheme is the one under which the console was given out.
+
+    Args:
+        origin: the Origin header, None if there is none.
+        forwarded_proto: X-Forwarded-Proto of a trusted proxy, which knows better; of a list the first counts.
+        access_url_base: of the token; `ws` stands for `http` too, `wss` for `https`.
+
+    Raises:
+        Refused: origin-refused, with nova's words.
+    """
+    if origin is None:
+        return
+    split = _split(origin)
+    scheme = (forwarded_proto or "").split(",")[0].strip().lower() or (split.scheme if split else "")
+    base = urlsplit(access_url_base or "").scheme
+    if scheme not in {base, _WEBSOCKET_SCHEMES.get(base, base)} - {""}:
+        raise _refused(f"Origin {origin[:200]!r} has scheme {scheme!r}, the token's base has {base!r}", OTHER_SCHEME)
+
+
+def host_name(host: str) -> str | None:
+    """The name in a Host header, in lower case, without port and brackets; None where there is no name in it.
+
+    An IPv6 literal without brackets, which people write, has no port.
+    """
+    if host.count(":") > 1 and not host.startswith("["):
+        return host.lower()
+    split = _split("//" + host)
+    return split.hostname if split else None
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        split = urlsplit(url.strip())
+        split.port  # noqa: B018 - raises where it is no number
+    except ValueError:
+        return None
+    return split
+
+
+def _refused(detail: str, sentence: str) -> Refused:
+    return Refused(CloseReason.ORIGIN_REFUSED, detail, sentence=sentence)

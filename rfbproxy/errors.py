@@ -1,0 +1,52 @@
+"""Everything this package raises on purpose.
+
+    ConsoleProxyError
+      ConfigError              an option, an argument or a file named in one cannot be used
+      StoreError               a token store cannot do what it was asked
+        StoreReadOnly          the tokens belong to somebody else (nova) and are only read
+        TokenInUse             the token exists already
+      ProtocolError
+        RemoteProtocolError    the peer broke its protocol
+          SecurityFailure      the peer refused a login, or none can be agreed on
+        LocalProtocolError     this program asked a protocol machine for something out of turn
+      Refused                  a visit ends, for a reason of the closed list (`rfbproxy.reasons`)
+
+A message says what came, what was allowed and where that is written; it never holds a secret. It is for the log: a peer
+hears only the fixed sentence of the close reason.
+"""
+
+
+class ConsoleProxyError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ConfigError(ConsoleProxyError):
+    """An option, an argument, or a file named in one cannot be used; the message is one line for the operator."""
+
+
+class StoreError(ConsoleProxyError):
+    """A token store cannot do what it was asked: down, unreadable, or not a token store at all."""
+
+
+class StoreReadOnly(StoreError):
+    """The tokens of this store belong to somebody else (nova); this program only reads them."""
+
+
+class TokenInUse(StoreError):
+    """A token with this hash exists already."""
+
+
+class ProtocolError(ConsoleProxyError):
+    """A protocol was broken, by either side."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent something that its protocol does not allow, or more of it than the limit."""
+
+
+class SecurityFailure(RemoteProtocolError):
+    """No security type can be agreed on with the peer, or it refused the login."""
+
+
+class LocalProtocolError(ProtocolError):
+    """A protocol machine was used out of turn: a bug of this program."""

@@ -1,0 +1,68 @@
+"""Proxies in the foreground: the service, and those that do everything for one machine."""
+
+import sys
+from time import time
+
+from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.scripts import twistd
+
+from rfbproxy.config import Address, Config
+from rfbproxy.consoleauth import SqlStore
+from rfbproxy.issue import EXPIRES_LIMIT, Console, issue
+from rfbproxy.service import ConsoleProxyService, install_signals, make_service
+
+EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - told apart, not bound
+
+
+def serve(config: Config, files: list[str], folders: list[str], *, nodaemon: bool) -> None:
+    """Run the plugin, in the background only if `daemon` says so."""
+    stay = nodaemon or not config.flag("DEFAULT", "daemon")
+    options = twistd.ServerOptions()  # type: ignore[attr-defined]
+    options.parseOptions(
+        [
+            *(["--nodaemon"] if stay else []),
+            "--pidfile=",
+            "consoleproxy",
+            *(f"--config-file={file}" for file in files),
+            *(f"--config-dir={folder}" for folder in folders),
+        ]
+    )
+    twistd.runApp(options)
+
+
+def view(config: Config, address: Address, console: Console) -> None:
+    """Show one machine until told to stop; the URL is the first line of stdout, the log goes to stderr."""
+    from twisted.internet import reactor
+
+    store = SqlStore("sqlite://")
+    store.open()
+    service = make_service(config, reactor, store=store, address=address)
+    issued = issue(store, console, base=_base_url(service), ttl=EXPIRES_LIMIT, now=int(time()))
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    print(issued.url.reveal(), flush=True)
+    if service.address.host in EVERYWHERE and service.address.path is None:
+        print("(any address of this machine will do in place of 127.0.0.1)", file=sys.stderr)
+    install_signals(service, reactor)
+    reactor.callWhenRunning(service.startService)
+    reactor.run()
+
+
+def demo(config: Config, address: Address) -> None:
+    """Show the built-in desktop, as `view` does a machine."""
+    from twisted.internet import reactor
+
+    from rfbproxy.demo import DemoServer
+
+    port = reactor.listenTCP(0, DemoServer(), interface="127.0.0.1")  # type: ignore[arg-type]
+    where = port.getHost()
+    view(config, address, Console("novnc", where.host, where.port))  # type: ignore[attr-defined]
+
+
+def _base_url(service: ConsoleProxyService) -> str:
+    """What the URL begins with that opens the console on this very machine."""
+    address = service.address
+    scheme = "https" if service.has_tls else "http"
+    if address.path is not None:
+        return f"{scheme}://localhost/vnc_auto.html"
+    host = "127.0.0.1" if address.host in EVERYWHERE else address.host
+    return f"{scheme}://{Address(host, address.port)}/vnc_auto.html"

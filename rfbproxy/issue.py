@@ -1,0 +1,108 @@
+"""Issuing a console: from what somebody asks for to a token in the store and the URL that carries it."""
+
+import uuid
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from rfbproxy.consoleauth import ConsoleToken, Grant, SqlStore, access_url, hash_token, new_token
+from rfbproxy.errors import ConfigError
+from rfbproxy.secret import Secret
+
+EXPIRES_LIMIT = 2**31 - 1  # nova's column is a 32-bit integer
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """The console that somebody asks for."""
+
+    console_type: str
+    host: str
+    port: int
+    tls_port: int | None = None
+    instance: str | None = None
+    username: str | None = None
+    password: Secret | None = None
+    internal_access_path: str | None = None
+    idle_timeout_s: int | None = None
+    time_limit_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A console that was given out."""
+
+    token: Secret
+    url: Secret
+    console: ConsoleToken
+
+    def as_json(self) -> dict[str, object]:
+        """For the one who asked: with its secrets."""
+        return {
+            "token": self.token.reveal(),
+            "url": self.url.reveal(),
+            "type": self.console.console_type,
+            "expires": self.console.expires,
+            "instance": self.console.instance_uuid,
+        }
+
+
+def issue(store: SqlStore, console: Console, *, base: str, ttl: int, now: int) -> Issued:
+    """Put a new token for `console` into the store.
+
+    Args:
+        base: what the access URL begins with.
+        ttl: seconds until the token expires.
+        now: Unix seconds.
+
+    Raises:
+        ConfigError: something of the console cannot be used.
+        StoreError: the store cannot take it.
+    """
+    token = new_token()
+    row = ConsoleToken(
+        token_hash=hash_token(token),
+        console_type=console.console_type,
+        host=_host(console.host),
+        port=console.port,
+        tls_port=console.tls_port,
+        instance_uuid=_instance(console.instance),
+        expires=min(now + ttl, EXPIRES_LIMIT),
+        access_url_base=base,
+        internal_access_path=_path(console.internal_access_path),
+        grant=Grant(
+            username=console.username,
+            password=console.password,
+            idle_timeout_s=console.idle_timeout_s or None,
+            time_limit_s=console.time_limit_s or None,
+        ),
+    )
+    store.create(token, row, now)
+    return Issued(Secret(token), Secret(access_url(console.console_type, base, token)), row)
+
+
+def _host(host: str) -> str:
+    bare = host.removeprefix("[").removesuffix("]")
+    if ":" in bare:
+        try:
+            return str(ip_address(bare))
+        except ValueError as error:
+            raise ConfigError(
+                f"host {host!r} is neither a name nor an address (the port is given by itself)"
+            ) from error
+    if not bare or len(bare) > 253 or not all(char.isalnum() or char in "-._" for char in bare):
+        raise ConfigError(f"host {host!r} is neither a name nor an address")
+    return bare
+
+
+def _instance(instance: str | None) -> str:
+    if instance is None:
+        return str(uuid.uuid4())
+    if not 1 <= len(instance) <= 36 or not instance.isprintable():
+        raise ConfigError(f"instance {instance[:80]!r}: allowed are 1 to 36 printable characters")
+    return instance
+
+
+def _path(path: str | None) -> str | None:
+    if path is not None and (not path.isascii() or not path.isprintable() or " " in path or not 1 <= len(path) <= 255):
+        raise ConfigError("internal access path: allowed are 1 to 255 printable ASCII characters without spaces")
+    return path

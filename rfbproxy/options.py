@@ -1,0 +1,172 @@
+"""Every option: nova's that concern consoles, under nova's names and their old names, and ours in `[consoleproxy]`.
+
+Types, defaults and old names are nova's (nova/conf/*.py, seed-era tables included). What an option does here stands in
+its help, which `docs/reference/options.md` repeats.
+"""
+
+import os
+from pathlib import Path
+
+from oslo_config import cfg
+
+
+def default_state_path() -> str:
+    """Where state lies unless told otherwise: `/var/lib` for root, else the XDG state folder."""
+    if os.geteuid() == 0:
+        return "/var/lib/consoleproxy"
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return str(Path(base) / "consoleproxy")
+
+
+def _old(*names: str, group: str = "DEFAULT") -> list[cfg.DeprecatedOpt]:
+    return [cfg.DeprecatedOpt(name, group=group) for name in names]
+
+
+_SECONDS = {"min": 0.001}
+
+DEFAULT = [
+    cfg.BoolOpt("daemon", default=False, help="Become a background process (`consoleproxy serve` only)."),
+    cfg.StrOpt("cert", default="self.pem", help="PEM file with the TLS certificate, its chain, and perhaps its key."),
+    cfg.StrOpt("key", help="PEM file with the TLS key, if it is not in `cert`."),
+    cfg.BoolOpt("ssl_only", default=False, help="Refuse connections that are not encrypted."),
+    cfg.BoolOpt("source_is_ipv6", default=False, help="Listen on IPv6."),
+    cfg.StrOpt("record", help="Record sessions to FILE.[session number]."),
+    cfg.StrOpt("web", help="Folder with pages of your own, such as /usr/share/novnc; unset: the built-in page."),
+    cfg.StrOpt("state_path", default=default_state_path(), help="Folder for what must outlive a restart."),
+    cfg.StrOpt("my_ip", default="127.0.0.1", help="For use as $my_ip in other options."),
+    cfg.StrOpt("pybasedir", default=str(Path(__file__).resolve().parent.parent), help="For use as $pybasedir."),
+]
+
+VNC = [
+    cfg.BoolOpt("enabled", default=True, deprecated_opts=_old("vnc_enabled"), help="Listen for VNC consoles."),
+    cfg.StrOpt(
+        "novncproxy_host",
+        default="0.0.0.0",  # noqa: S104 - nova's default
+        deprecated_opts=_old("novncproxy_host"),
+        help="Address to listen on for browsers, or unix:PATH.",
+    ),
+    cfg.PortOpt("novncproxy_port", default=6080, deprecated_opts=_old("novncproxy_port"), help="Its port."),
+    cfg.StrOpt(
+        "novncproxy_base_url",
+        default="http://127.0.0.1:6080/vnc_auto.html",
+        deprecated_opts=_old("novncproxy_base_url"),
+        help="What access URLs of type novnc begin with.",
+    ),
+    cfg.StrOpt(
+        "xvpvncproxy_base_url",
+        default="http://127.0.0.1:6081/console",
+        deprecated_opts=_old("xvpvncproxy_base_url"),
+        help="What access URLs of type xvpvnc begin with.",
+    ),
+    cfg.StrOpt("web", help="As the shared `web`, for this listener only."),
+    cfg.ListOpt(
+        "auth_schemes",
+        item_type=cfg.types.String(choices=["vencrypt", "sasl", "vnc", "ard", "mslogon2", "none"], ignore_case=True),
+        default=[],
+        help="Security types towards targets, best first; unset: vencrypt,sasl,vnc,none.",
+    ),
+]
+
+SPICE = [
+    cfg.StrOpt(
+        "html5proxy_base_url",
+        default="http://127.0.0.1:6082/spice_auto.html",
+        deprecated_opts=_old("spicehtml5proxy_base_url"),
+        help="What access URLs of type spice-html5 begin with.",
+    ),
+    cfg.StrOpt(
+        "spice_direct_proxy_base_url",
+        default="http://127.0.0.1:13002/nova",
+        help="What access URLs of type spice-direct begin with.",
+    ),
+]
+
+CONSOLEAUTH = [
+    cfg.StrOpt(
+        "connection",
+        default="sqlite:///$state_path/consoleproxy.sqlite",
+        help="Token store: the URL of a database, ours or nova's cell database.",
+    ),
+    cfg.IntOpt(
+        "token_ttl", default=600, min=0, deprecated_opts=_old("console_token_ttl"), help="Seconds a token lives."
+    ),
+    cfg.BoolOpt("enforce_session_timeout", default=False, help="End a session when its token expires."),
+]
+
+CONSOLE = [
+    cfg.ListOpt(
+        "allowed_origins",
+        default=[],
+        deprecated_opts=_old("console_allowed_origins"),
+        help="Bare host names of further pages that may open and frame consoles.",
+    ),
+    cfg.StrOpt("ssl_ciphers", help="OpenSSL cipher list for TLS 1.2 and below."),
+    cfg.StrOpt(
+        "ssl_minimum_version",
+        default="default",
+        choices=["default", "tlsv1_1", "tlsv1_2", "tlsv1_3"],
+        help="The lowest TLS version that clients may use.",
+    ),
+]
+
+CONSOLEPROXY = [
+    cfg.StrOpt("audit_log", help="File of JSON lines, one a visit; empty: none."),
+    cfg.StrOpt(
+        "state_connection", help="Database of grants, where the tokens are nova's; unset: a file in state_path."
+    ),
+    cfg.ListOpt("trusted_proxies", default=[], help="Addresses and networks whose X-Forwarded headers are believed."),
+    cfg.StrOpt("unix_socket_mode", default="0660", regex=r"^0?[0-7]{3}$", help="Mode of UNIX sockets, octal."),
+    cfg.FloatOpt("handshake_timeout_s", default=10, **_SECONDS, help="Deadline of each step of a handshake."),
+    cfg.FloatOpt("connect_timeout_s", default=10, **_SECONDS, help="Deadline for connecting to a target."),
+    cfg.FloatOpt("ping_interval_s", default=25, **_SECONDS, help="Between pings to WebSocket clients."),
+    cfg.FloatOpt("idle_timeout_s", default=0, min=0, help="End sessions that relay nothing for so long; 0: never."),
+    cfg.FloatOpt("session_limit_s", default=0, min=0, help="End sessions that are open for so long; 0: never."),
+    cfg.FloatOpt("drain_timeout_s", default=3, min=0, help="For sessions to end in at shutdown."),
+    cfg.IntOpt("max_sessions", default=0, min=0, help="How many sessions may live at once; 0: no limit."),
+    cfg.IntOpt("max_connections_per_source", default=200, min=0, help="The same for one client address; 0: no limit."),
+]
+
+GROUPS: dict[str, list[cfg.Opt]] = {
+    "DEFAULT": DEFAULT,
+    "vnc": VNC,
+    "spice": SPICE,
+    "consoleauth": CONSOLEAUTH,
+    "console": CONSOLE,
+    "consoleproxy": CONSOLEPROXY,
+}
+
+# Options of nova's that other programs read (the compute service, libvirt's XML), or that changed nothing here ever.
+FOREIGN: dict[str, frozenset[str]] = {
+    "vnc": frozenset(
+        [
+            "keymap",
+            "vnc_keymap",
+            "server_listen",
+            "vncserver_listen",
+            "server_proxyclient_address",
+            "vncserver_proxyclient_address",
+            "xvpvncproxy_host",
+            "xvpvncproxy_port",
+            "vencrypt_client_key",
+            "vencrypt_client_cert",
+            "vencrypt_ca_certs",
+        ]
+    ),
+    "spice": frozenset(
+        [
+            "enabled",
+            "agent_enabled",
+            "keymap",
+            "server_listen",
+            "server_proxyclient_address",
+            "html5proxy_host",
+            "html5proxy_port",
+            "require_secure",
+            "image_compression",
+            "jpeg_compression",
+            "zlib_compression",
+            "playback_compression",
+            "streaming_mode",
+        ]
+    ),
+}

@@ -1,0 +1,24 @@
+"""RFB without I/O (RFC 6143 and the community's rfbproto): constants, handshakes of both roles, VNC Authentication.
+
+Nothing here knows Twisted, sockets, time or randomness: bytes, keys and challenges are arguments. Imports only
+`rfbproxy.wire`, `rfbproxy.errors`, `rfbproxy.secret` and `cryptography`. A parser raises `RemoteProtocolError` and
+nothing else, whatever bytes it is fed.
+"""
+
+from rfbproxy.rfb.client_handshake import ClientHandshake, LoggedIn, ReasonDue, ServerInit, VersionAgreed
+from rfbproxy.rfb.constants import SecurityType, security_name
+from rfbproxy.rfb.server_handshake import ClientInit, ServerHandshake
+from rfbproxy.rfb.version import Version
+
+__all__ = [
+    "ClientHandshake",
+    "ClientInit",
+    "LoggedIn",
+    "ReasonDue",
+    "SecurityType",
+    "ServerHandshake",
+    "ServerInit",
+    "Version",
+    "VersionAgreed",
+    "security_name",
+]

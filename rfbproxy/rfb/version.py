@@ -1,0 +1,46 @@
+"""ProtocolVersion: twelve bytes that each side sends, server first (RFC 6143 section 7.1.1)."""
+
+import re
+from enum import Enum
+
+from rfbproxy.errors import RemoteProtocolError
+
+VERSION_SIZE = 12
+_PATTERN = re.compile(rb"RFB ([0-9]{3})\.([0-9]{3})\n")
+
+
+class Version(Enum):
+    """The three handshakes that exist; every other number is spoken as one of them."""
+
+    V3_3 = (3, 3)
+    V3_7 = (3, 7)
+    V3_8 = (3, 8)
+
+    def __str__(self) -> str:
+        return f"{self.value[0]}.{self.value[1]}"
+
+    @property
+    def message(self) -> bytes:
+        """The ProtocolVersion message of this version."""
+        return b"RFB %03d.%03d\n" % self.value
+
+    @classmethod
+    def parse(cls, message: bytes) -> "Version":
+        """The handshake to speak with a peer that sent `message`.
+
+        3.4 to 3.6 (UltraVNC) are 3.3; 3.889 (Apple), 4.0 (Intel AMT), 4.1 and 5.0 (RealVNC) are 3.8.
+
+        Raises:
+            RemoteProtocolError: not a ProtocolVersion, 000.000 (an UltraVNC repeater), or older than 3.3.
+        """
+        match = _PATTERN.fullmatch(message)
+        if match is None:
+            raise RemoteProtocolError(
+                f"not RFB: {message!r} came where 'RFB xxx.yyy\\n' is due (RFC 6143 section 7.1.1)"
+            )
+        number = (int(match[1]), int(match[2]))
+        if number == (0, 0):
+            raise RemoteProtocolError("RFB 000.000 is an UltraVNC repeater, not an RFB server")
+        if number < cls.V3_3.value:
+            raise RemoteProtocolError(f"RFB version {number[0]}.{number[1]} is older than 3.3 (RFC 6143 section 7.1.1)")
+        return max((version for version in cls if version.value <= number), key=lambda version: version.value)

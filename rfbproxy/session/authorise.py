@@ -1,0 +1,43 @@
+"""Whether a client may see the console that its token names: Origin's host, token, Origin's scheme, in this order."""
+
+from collections.abc import Collection
+
+from rfbproxy.client.origin import check_origin_host, check_origin_scheme
+from rfbproxy.client.request import ConsoleRequest
+from rfbproxy.consoleauth import ConsoleToken, TokenStore
+from rfbproxy.errors import StoreError
+from rfbproxy.reasons import CloseReason, Refused
+
+RFB_CONSOLE_TYPES = frozenset({"novnc", "xvpvnc", "vnc-direct"})
+
+
+async def authorise(
+    request: ConsoleRequest, store: TokenStore, *, allowed_origins: Collection[str], now: float
+) -> ConsoleToken:
+    """Look the token up, once nothing cheaper refuses the client.
+
+    Args:
+        now: Unix seconds; a token is valid while `expires > now` (nova/objects/console_auth_token.py).
+
+    Raises:
+        Refused: origin-refused, token-unknown, token-expired, or internal where the store fails.
+    """
+    check_origin_host(request.origin, request.host, allowed_origins)
+    if not request.token:
+        raise Refused(CloseReason.TOKEN_UNKNOWN, "no token came with the request")
+    try:
+        token = await store.find(request.token)
+    except StoreError as error:
+        raise Refused(CloseReason.INTERNAL, f"token store: {error}") from error
+    if token is None:
+        raise Refused(CloseReason.TOKEN_UNKNOWN, "the token is not in the store")
+    if token.console_type not in RFB_CONSOLE_TYPES:
+        raise Refused(
+            CloseReason.TOKEN_UNKNOWN,
+            f"the token {token.id} is for {token.console_type!r}, "
+            f"this listener is for {', '.join(sorted(RFB_CONSOLE_TYPES))}",
+        )
+    if token.expires <= now:
+        raise Refused(CloseReason.TOKEN_EXPIRED, f"the token {token.id} expired {now - token.expires:.0f} s ago")
+    check_origin_scheme(request.origin, request.forwarded_proto, token.access_url_base)
+    return token

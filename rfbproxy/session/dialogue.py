@@ -1,0 +1,69 @@
+"""A protocol machine at the end of a stream: feeds it what comes, sends what it owes."""
+
+from typing import TypeVar
+
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+
+from rfbproxy.rfb import ReasonDue
+from rfbproxy.stream import Stream
+from rfbproxy.wire import Conversation
+
+REASON_TIMEOUT_S = 1.0  # for the reason of a target that refuses already
+
+E = TypeVar("E")
+
+
+class Dialogue:
+    """Talks to one peer in the words of `machine`."""
+
+    def __init__(self, stream: Stream, machine: Conversation, clock: IReactorTime) -> None:
+        self._stream = stream
+        self._machine = machine
+        self._clock = clock
+        self._events: list[object] = []
+
+    async def until(self, kind: type[E]) -> E:
+        """Go on until the machine reports an event of `kind`; events before it are passed over.
+
+        Raises:
+            RemoteProtocolError: the peer broke its protocol; what the machine had to say to that is sent.
+        """
+        impatient = False
+        while True:
+            self.flush()
+            self._events += self._machine.events()
+            while self._events:
+                event = self._events.pop(0)
+                if isinstance(event, kind):
+                    return event
+                impatient = impatient or isinstance(event, ReasonDue)
+            receiving = self._stream.receive()
+            if impatient:
+                receiving.addTimeout(REASON_TIMEOUT_S, self._clock)
+            try:
+                data = await receiving
+            except DeferredTimeout:
+                data = b""
+            try:
+                self._events += self._machine.receive_data(data) if data else self._machine.receive_eof()
+            finally:
+                self.flush()
+
+    async def finish(self) -> None:
+        """Go on until the machine has nothing more to do, and give back what it did not read."""
+        while not self._machine.finished:
+            self.flush()
+            data = await self._stream.receive()
+            self._machine.receive_data(data) if data else self._machine.receive_eof()
+        self.give_back()
+
+    def flush(self) -> None:
+        """Send what the machine owes."""
+        if owed := self._machine.data_to_send():
+            self._stream.send(owed)
+
+    def give_back(self) -> None:
+        """Give bytes that came after the machine's last word back to the stream."""
+        if rest := self._machine.unread():
+            self._stream.unread(rest)

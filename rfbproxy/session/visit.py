@@ -1,0 +1,326 @@
+"""One visit, told as the story it is: greet, authorise, dial, log in, let in, relay, and say why it ended."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from rfbproxy.client.request import ConsoleRequest
+from rfbproxy.consoleauth import ConsoleToken, TokenStore
+from rfbproxy.errors import RemoteProtocolError, SecurityFailure
+from rfbproxy.reasons import CloseReason, Refused
+from rfbproxy.rfb import ClientHandshake, ClientInit, LoggedIn, ServerHandshake, ServerInit, VersionAgreed
+from rfbproxy.session.audit import VisitRecord, utc
+from rfbproxy.session.authorise import authorise
+from rfbproxy.session.dialogue import Dialogue
+from rfbproxy.session.relay import Relay
+from rfbproxy.stream import ClientStream, Stream
+from rfbproxy.target.dial import Dialler, address_text
+from rfbproxy.target.preamble import ConnectPreamble, PreambleRefused
+from rfbproxy.wire import Conversation, EndOfStream
+
+T = TypeVar("T")
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class VisitRules:
+    """What every visit is held to. Times are seconds; None is no limit."""
+
+    security_preference: tuple[int, ...]
+    allowed_origins: tuple[str, ...] = ()
+    handshake_timeout_s: float = 10.0
+    idle_timeout_s: float | None = None
+    session_limit_s: float | None = None
+    enforce_session_timeout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a visit needs of the world."""
+
+    rules: VisitRules
+    store: TokenStore
+    dialler: Dialler
+    clock: IReactorTime
+    wall_clock: Callable[[], float]  # Unix seconds
+
+
+class Visit:
+    """One client at one console.
+
+    Attributes:
+        record: the audit record, filled in as facts come about.
+    """
+
+    def __init__(self, session: str, request: ConsoleRequest, client: ClientStream, surroundings: Surroundings) -> None:
+        self._request = request
+        self._client = client
+        self._target: Stream | None = None
+        self._world = surroundings
+        self._rules = surroundings.rules
+        self._handshake = ServerHandshake()
+        self._client_talk = self._talk(client, self._handshake)
+        self._greeted: Deferred[object] | None = None
+        self._relay: Relay | None = None
+        self._pending: Deferred[Any] | None = None
+        self._ending: Refused | None = None
+        self._timers: list[IDelayedCall] = []
+        self.record = VisitRecord(
+            session=session,
+            started=utc(surroundings.wall_clock()),
+            client=request.source,
+            way_in=request.way_in,
+        )
+
+    async def run(self, admit: Callable[[], None]) -> VisitRecord:
+        """Live the visit to its end; never raises.
+
+        Args:
+            admit: asked first; raises `Refused` where there is no room for this visit.
+        """
+        ended = await self._ended_by(self._story(admit))
+        self._note_bytes()
+        self._stop_timers()
+        self.record.ended = utc(self._world.wall_clock())
+        self.record.close_reason = ended.reason.value
+        _log.info("[{session}] ended: {reason}: {detail}", session=self.record.session, reason=ended.reason.value,
+                  detail=ended.detail, visit=self.record)  # fmt: skip
+        return self.record
+
+    def end(self, refused: Refused) -> None:
+        """End the visit for a reason from outside; the first reason counts."""
+        if self._ending is None:
+            self._ending = refused
+            if self._pending is not None:
+                self._pending.cancel()
+
+    async def _ended_by(self, story: Awaitable[CloseReason]) -> Refused:
+        """Live the story and take leave of both sides; says how it ended."""
+        try:
+            reason = await story
+            ended = Refused(reason, reason.sentence)
+            self._client.close_because(ended)
+        except Refused as refused:
+            ended = refused
+            await self._take_leave(refused)
+        except Exception as error:
+            _log.failure("[{session}] failed", session=self.record.session)
+            ended = Refused(CloseReason.INTERNAL, f"{type(error).__name__} in the proxy")
+            await self._take_leave(ended)
+        if self._target is not None:
+            self._target.close()
+        return ended
+
+    async def _story(self, admit: Callable[[], None]) -> CloseReason:
+        self._greet()
+        admit()
+        token = await self._authorise()
+        target = self._target = await self._dial(token)
+        login = await self._log_in(token, target)
+        shared = await self._let_in()
+        await self._initialise(target, login, shared=shared)
+        return await self._relay_between(target, token)
+
+    def _greet(self) -> None:
+        """Send the greeting at once and hear the client's version while the target is being reached."""
+        self._client.on_end = lambda: self.end(Refused(CloseReason.CLIENT_CLOSED, "client left during the handshake"))
+        greeting = Deferred.fromCoroutine(self._client_talk.until(VersionAgreed))
+        greeting.addTimeout(self._rules.handshake_timeout_s, self._world.clock)
+        self._greeted = greeting.addCallbacks(self._note_version, self._not_greeted)
+
+    def _note_version(self, agreed: VersionAgreed) -> None:
+        self.record.client_version = str(agreed.version)
+
+    def _not_greeted(self, failure: Failure) -> None:
+        slow = failure.check(DeferredTimeout) is not None
+        self.end(_client_fault("client did not send its version in time" if slow else failure.getErrorMessage()))
+
+    async def _authorise(self) -> ConsoleToken:
+        token = await self._step(
+            authorise(
+                self._request,
+                self._world.store,
+                allowed_origins=self._rules.allowed_origins,
+                now=self._world.wall_clock(),
+            ),
+            self._rules.handshake_timeout_s,
+            lambda: Refused(CloseReason.INTERNAL, "token store did not answer in time"),
+        )
+        record = self.record
+        record.token, record.instance, record.console_type = token.id, token.instance_uuid, token.console_type
+        record.target = address_text(token.host, token.port)
+        _log.info("[{session}] {client} opens {console_type} of {instance} at {target}", session=record.session,
+                  client=record.client, console_type=record.console_type, instance=record.instance,
+                  target=record.target)  # fmt: skip
+        return token
+
+    async def _dial(self, token: ConsoleToken) -> Stream:
+        target = await self._step(self._world.dialler.dial(token.host, token.port), None)
+        if token.internal_access_path:
+            self._target = target
+            try:
+                preamble = ConnectPreamble(token.internal_access_path)
+                await self._handshake_step(self._talk(target, preamble).finish())
+            except PreambleRefused as error:
+                raise Refused(CloseReason.TARGET_UNREACHABLE, str(error)) from error
+        return target
+
+    async def _log_in(self, token: ConsoleToken, target: Stream) -> ClientHandshake:
+        handshake = ClientHandshake(self._rules.security_preference, token.grant.password)
+        try:
+            login = await self._handshake_step(self._talk(target, handshake).until(LoggedIn))
+        except SecurityFailure as error:
+            raise Refused(CloseReason.TARGET_AUTH_FAILED, str(error)) from error
+        finally:
+            self.record.target_version = str(handshake.version) if handshake.version else None
+        self.record.target_security = login.security
+        return handshake
+
+    async def _let_in(self) -> bool:
+        """The target has accepted us, so the client may come in; says whether it shares the desktop."""
+        await self._step(self._greeted or Deferred(), None)
+        self._handshake.offer()
+        try:
+            entered = await self._step(
+                self._client_talk.until(ClientInit),
+                self._rules.handshake_timeout_s,
+                lambda: _client_fault("client was too slow in the handshake"),
+            )
+        except RemoteProtocolError as error:
+            raise _client_fault(str(error)) from error
+        self._client_talk.give_back()
+        self.record.client_security = entered.security
+        return entered.shared
+
+    async def _initialise(self, target: Stream, handshake: ClientHandshake, *, shared: bool) -> None:
+        """Pass ClientInit on and ServerInit back, judged."""
+        handshake.initialise(shared=shared)
+        talk = self._talk(target, handshake)
+        try:
+            desktop = await self._handshake_step(talk.until(ServerInit))
+        except EndOfStream as error:
+            raise Refused(CloseReason.TARGET_CLOSED, f"target {error} of its ServerInit") from error
+        talk.give_back()
+        self._client.send(desktop.message)
+
+    async def _relay_between(self, target: Stream, token: ConsoleToken) -> CloseReason:
+        self._client.on_end = None
+        self._relay = Relay(self._client, target)
+        self._set_limits(token)
+        _log.info("[{session}] relays", session=self.record.session)
+        return await self._step(self._relay.start(), None)
+
+    async def _take_leave(self, refused: Refused) -> None:
+        """Tell the client why: in RFB if it is early enough, then in the close of its way in."""
+        self._client.on_end = None
+        if self._relay is not None:
+            self._relay.stop()
+        elif not self._client.ended:
+            try:
+                self._handshake.refuse(refused.sentence)
+                self._client_talk.flush()
+                if self._handshake.version is None and self._greeted is not None:
+                    await self._greeted  # ends within its deadline; then the refusal has been sent, or cannot be
+            except RemoteProtocolError:
+                pass  # the client is told by the close alone
+        self._client.close_because(refused)
+
+    async def _handshake_step(self, step: Coroutine[Any, Any, T]) -> T:
+        """Take a step of the target's handshake, within its deadline."""
+        try:
+            return await self._step(
+                step,
+                self._rules.handshake_timeout_s,
+                lambda: Refused(CloseReason.TARGET_UNREACHABLE, "target was silent in the handshake"),
+            )
+        except (SecurityFailure, PreambleRefused):
+            raise
+        except EndOfStream as error:
+            if self.record.target_security is not None:
+                raise
+            raise Refused(CloseReason.TARGET_UNREACHABLE, f"target {error} of its handshake") from error
+        except RemoteProtocolError as error:
+            raise Refused(CloseReason.PROTOCOL_ERROR, str(error)) from error
+
+    async def _step(
+        self,
+        step: Coroutine[Any, Any, T] | Deferred[T],
+        timeout_s: float | None,
+        too_late: Callable[[], Refused] | None = None,
+    ) -> T:
+        """Await one step of the story; the visit's end from outside cancels it."""
+        if self._ending is not None:
+            if not isinstance(step, Deferred):
+                step.close()
+            raise self._ending
+        pending = step if isinstance(step, Deferred) else Deferred.fromCoroutine(step)
+        if timeout_s is not None:
+            pending.addTimeout(timeout_s, self._world.clock)
+        self._pending = pending
+        try:
+            result = await pending
+        except CancelledError:
+            raise self._ending or Refused(CloseReason.INTERNAL, "a step was cancelled") from None
+        except DeferredTimeout:
+            raise too_late() if too_late is not None else Refused(CloseReason.INTERNAL, "a step timed out") from None
+        finally:
+            self._pending = None
+        if self._ending is not None:  # it came while the step's last callbacks ran
+            raise self._ending
+        return result
+
+    def _talk(self, stream: Stream, machine: Conversation) -> Dialogue:
+        return Dialogue(stream, machine, self._world.clock)
+
+    def _set_limits(self, token: ConsoleToken) -> None:
+        rules, grant = self._rules, token.grant
+        limits = [seconds for seconds in (rules.session_limit_s, grant.time_limit_s) if seconds]
+        if rules.enforce_session_timeout:
+            limits.append(max(0.0, token.expires - self._world.wall_clock()))
+        if limits:
+            self._end_later(min(limits), Refused(CloseReason.TIME_LIMIT, f"open for {min(limits):g} s"))
+        idle = [seconds for seconds in (rules.idle_timeout_s, grant.idle_timeout_s) if seconds]
+        if idle:
+            self._watch_idle(min(idle))
+
+    def _end_later(self, seconds: float, refused: Refused) -> None:
+        self._timers.append(self._world.clock.callLater(seconds, self.end, refused))
+
+    def _watch_idle(self, timeout_s: float) -> None:
+        """Look ten times per timeout whether anything was relayed, either way."""
+        clock = self._world.clock
+        relayed, since = self._relayed(), clock.seconds()
+
+        def look() -> None:
+            nonlocal relayed, since
+            if self._relayed() != relayed:
+                relayed, since = self._relayed(), clock.seconds()
+            if clock.seconds() - since >= timeout_s:
+                self.end(Refused(CloseReason.IDLE, f"nothing was relayed for {timeout_s:g} s"))
+            else:
+                self._timers[-1] = clock.callLater(timeout_s / 10, look)
+
+        self._timers.append(clock.callLater(timeout_s / 10, look))
+
+    def _relayed(self) -> tuple[int, int]:
+        relay = self._relay
+        return (relay.to_client.relayed, relay.to_target.relayed) if relay is not None else (0, 0)
+
+    def _note_bytes(self) -> None:
+        self.record.bytes_to_client, self.record.bytes_to_target = self._relayed()
+
+    def _stop_timers(self) -> None:
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+
+
+def _client_fault(detail: str) -> Refused:
+    return Refused(CloseReason.PROTOCOL_ERROR, detail, websocket_code=1002)

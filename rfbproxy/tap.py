@@ -1,0 +1,44 @@
+"""What `twistd consoleproxy` runs."""
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from rfbproxy.config import Config
+from rfbproxy.errors import ConsoleProxyError
+from rfbproxy.service import install_signals, make_service
+
+
+class Options(usage.Options):
+    """The options of `twistd consoleproxy`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["config-file"] = []
+        self["config-dir"] = []
+
+    def opt_config_file(self, file: str) -> None:
+        """Read options from this file; may be given several times, later files win."""
+        self["config-file"].append(file)
+
+    def opt_config_dir(self, folder: str) -> None:
+        """Read options from the *.conf files of this folder; may be given several times."""
+        self["config-dir"].append(folder)
+
+    def postOptions(self) -> None:
+        """Write no pid file unless one was asked for."""
+        twistd = self.parent
+        if twistd is not None and twistd.get("pidfile") == "twistd.pid":
+            twistd["pidfile"] = ""
+
+
+def makeService(options: Options) -> IService:
+    """Make the service, or leave with one line on stderr and status 1."""
+    from twisted.internet import reactor
+
+    try:
+        config = Config(options["config-file"], options["config-dir"])
+        service = make_service(config, reactor)
+    except ConsoleProxyError as error:
+        raise SystemExit(f"consoleproxy: {error}") from None
+    install_signals(service, reactor)
+    return service

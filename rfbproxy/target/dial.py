@@ -1,0 +1,67 @@
+"""Reaching a target: every address of its name is tried, IPv6 and IPv4 at once (RFC 8305), within one deadline."""
+
+from ipaddress import ip_address
+from typing import cast
+
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeoutError
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory
+
+from rfbproxy.reasons import CloseReason, Refused
+from rfbproxy.stream import StreamProtocol, TransportStream
+
+
+def address_text(host: str, port: int) -> str:
+    """`host:port`, with brackets around an IPv6 literal."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Dialler:
+    """Connects to targets; names are resolved in the reactor's own, bounded thread pool."""
+
+    def __init__(self, reactor: IReactorTime, connect_timeout_s: float) -> None:
+        self._reactor = reactor
+        self._connect_timeout_s = connect_timeout_s
+
+    async def dial(self, host: str, port: int) -> TransportStream:
+        """Connect, with TCP_NODELAY and keepalive.
+
+        Raises:
+            Refused: target-unreachable; the detail says which address and why.
+        """
+        where = address_text(host, port)
+        try:
+            endpoint = HostnameEndpoint(self._reactor, _literal(host), port, timeout=self._connect_timeout_s)
+            connecting = endpoint.connect(_StreamFactory())
+            connecting.addTimeout(self._connect_timeout_s, self._reactor)
+            protocol = await connecting
+        except (DeferredTimeout, ConnectTimeoutError) as error:
+            raise _unreachable(where, f"no answer within {self._connect_timeout_s:g} s") from error
+        except (ConnectError, DNSLookupError, OSError, ValueError) as error:
+            raise _unreachable(where, str(error) or type(error).__name__) from error
+        return cast(StreamProtocol, protocol).stream
+
+
+class _StreamFactory(Factory):
+    """One stream for every attempt that connects; the endpoint keeps one of them."""
+
+    noisy = False
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
+        return TransportStream().protocol
+
+
+def _literal(host: str) -> str:
+    """An IPv6 literal without the brackets that people write around it."""
+    bare = host.removeprefix("[").removesuffix("]")
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        return host
+
+
+def _unreachable(where: str, why: str) -> Refused:
+    return Refused(CloseReason.TARGET_UNREACHABLE, f"target {where} is unreachable: {why}")

@@ -1,0 +1,1 @@
+"""The pages that a browser gets: static files only, served by `rfbproxy.client.pages`."""

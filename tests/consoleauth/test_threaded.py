@@ -1,0 +1,177 @@
+import queue
+import threading
+
+import pytest
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
+
+from rfbproxy.consoleauth import threaded
+from rfbproxy.consoleauth.sql import SqlStore
+from rfbproxy.consoleauth.threaded import ThreadedStore
+from rfbproxy.consoleauth.token import Grant
+from rfbproxy.errors import StoreError
+from rfbproxy.secret import Secret
+from tests.consoleauth.test_token import console_token
+
+
+class QueueReactor:
+    """As much of a reactor as the store asks for: the test is its thread."""
+
+    def __init__(self):
+        self.calls = queue.Queue()
+
+    def callFromThread(self, function, *args):
+        self.calls.put((function, args))
+
+    def result(self, deferred):
+        outcome = []
+        deferred.addBoth(outcome.append)
+        while not outcome:
+            function, args = self.calls.get(timeout=5)
+            function(*args)
+        if isinstance(outcome[0], Failure):
+            outcome[0].raiseException()
+        return outcome[0]
+
+
+class GatedStore:
+    """Answers only when the gate is open."""
+
+    in_memory = False
+
+    def __init__(self):
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.found = []
+        self.threads = set()
+
+    def find(self, token):
+        self.entered.release()
+        self.gate.wait(5)
+        self.found.append(token)
+        self.threads.add(threading.current_thread())
+
+    def ping(self):
+        raise StoreError("down")
+
+    def purge(self, now):
+        return now
+
+
+@pytest.fixture
+def reactor():
+    return QueueReactor()
+
+
+@pytest.fixture
+def gated():
+    return GatedStore()
+
+
+@pytest.fixture
+def store(reactor, gated):
+    store = ThreadedStore(gated, reactor, threads=2)
+    store.start()
+    yield store
+    gated.gate.set()
+    reactor.result(store.stop())
+
+
+def test_it_answers_for_an_sql_store(reactor):
+    inner = SqlStore("sqlite://")
+    inner.open()
+    token = console_token(grant=Grant(password=Secret("geheim")))
+    inner.create("T", token, now=0)
+    store = ThreadedStore(inner, reactor)
+    store.start()
+    assert reactor.result(store.ping()) is None
+    assert reactor.result(store.find("T")) == token
+    assert reactor.result(store.find("\ud800")) is None
+    assert reactor.result(store.purge(token.expires)) == 1
+    assert reactor.result(store.find("T")) is None
+    reactor.result(store.stop())
+    inner.close()
+
+
+def test_errors_arrive(reactor, store):
+    with pytest.raises(StoreError, match="down"):
+        reactor.result(store.ping())
+
+
+def test_calls_run_on_other_threads_and_no_more_than_asked(reactor, store, gated):
+    calls = [store.find(str(number)) for number in range(20)]
+    gated.gate.set()
+    for call in calls:
+        reactor.result(call)
+    assert threading.current_thread() not in gated.threads
+    assert 1 <= len(gated.threads) <= 2
+
+
+def test_a_memory_database_gets_one_thread(reactor):
+    gated = GatedStore()
+    gated.in_memory = True
+    gated.gate.set()
+    store = ThreadedStore(gated, reactor, threads=4)
+    store.start()
+    for call in [store.find(str(number)) for number in range(20)]:
+        reactor.result(call)
+    reactor.result(store.stop())
+    assert len(gated.threads) == 1
+
+
+def test_too_many_waiting_calls_fail_at_once(reactor, store, gated, monkeypatch):
+    monkeypatch.setattr(threaded, "MAX_WAITING", 3)
+    calls = [store.find(str(number)) for number in range(2 + 3)]
+    with pytest.raises(StoreError, match="3 calls wait"):
+        reactor.result(store.find("one too many"))
+    gated.gate.set()
+    for call in calls:
+        reactor.result(call)
+    assert "one too many" not in gated.found
+    reactor.result(store.find("room again"))
+
+
+def test_a_thousand_may_wait():
+    assert threaded.MAX_WAITING == 1000
+
+
+def test_a_caller_that_has_gone_costs_no_query(reactor, store, gated):
+    running = [store.find("running"), store.find("running")]
+    assert gated.entered.acquire(timeout=5)
+    assert gated.entered.acquire(timeout=5)
+    waiting = store.find("waiting")
+    waiting.cancel()
+    with pytest.raises(CancelledError):
+        reactor.result(waiting)
+    gated.gate.set()
+    for call in running:
+        reactor.result(call)
+    reactor.result(store.find("last"))
+    assert sorted(gated.found) == ["last", "running", "running"]
+
+
+def test_before_the_start_and_after_the_stop_calls_fail(reactor, gated):
+    store = ThreadedStore(gated, reactor)
+    with pytest.raises(StoreError, match="stopped"):
+        reactor.result(store.find("T"))
+    reactor.result(store.stop())
+    store.start()
+    reactor.result(store.stop())
+    with pytest.raises(StoreError, match="stopped"):
+        reactor.result(store.find("T"))
+    reactor.result(store.stop())
+
+
+def test_stop_waits_for_the_running_and_fails_the_waiting(reactor, gated):
+    store = ThreadedStore(gated, reactor, threads=1)
+    store.start()
+    running, waiting = store.find("running"), store.find("waiting")
+    assert gated.entered.acquire(timeout=5)
+    stopped = store.stop()
+    assert not stopped.called
+    gated.gate.set()
+    with pytest.raises(StoreError, match="stopped"):
+        reactor.result(waiting)
+    assert reactor.result(running) is None
+    reactor.result(stopped)
+    assert gated.found == ["running"]
