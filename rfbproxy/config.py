@@ -111,6 +111,8 @@ class Config:
         host = self.text("vnc", "novncproxy_host") or ""
         if host.startswith("unix:"):
             return parse_address(host, "[vnc] novncproxy_host")
+        if host in ("", "0.0.0.0") and self.flag("DEFAULT", "source_is_ipv6"):  # noqa: S104 - the operator's choice
+            host = "::"
         return Address(host.removeprefix("[").removesuffix("]"), int(self.number("vnc", "novncproxy_port")))
 
     @property

@@ -30,7 +30,7 @@ DEFAULT = [
     cfg.StrOpt("key", help="PEM file with the TLS key, if it is not in `cert`."),
     cfg.BoolOpt("ssl_only", default=False, help="Refuse connections that are not encrypted."),
     cfg.BoolOpt("source_is_ipv6", default=False, help="Listen on IPv6."),
-    cfg.StrOpt("record", help="Record sessions to FILE.[session number]."),
+    cfg.StrOpt("record", help="Record sessions to FILE.[session number]; not yet done: a warning is logged."),
     cfg.StrOpt("web", help="Folder with pages of your own, such as /usr/share/novnc; unset: the built-in page."),
     cfg.StrOpt("state_path", default=default_state_path(), help="Folder for what must outlive a restart."),
     cfg.StrOpt("my_ip", default="127.0.0.1", help="For use as $my_ip in other options."),
@@ -63,7 +63,8 @@ VNC = [
         "auth_schemes",
         item_type=cfg.types.String(choices=["vencrypt", "sasl", "vnc", "ard", "mslogon2", "none"], ignore_case=True),
         default=[],
-        help="Security types towards targets, best first; unset: vencrypt,sasl,vnc,none.",
+        help="Security types towards targets, best first. Spoken so far: vnc, none; a target that offers "
+        "a better one of this list is refused. Unset: vnc,none.",
     ),
 ]
 

@@ -65,9 +65,8 @@ class ConsoleProxyService(Service):
         self._purging.clock = reactor
         self._stopping: Deferred[None] | None = None
         self.address = address or config.novnc_address
-        self._socket: socket.socket | None = listen(
-            self.address, unix_mode=int(config.text("consoleproxy", "unix_socket_mode") or "0660", 8)
-        )
+        self._unix_mode = int(config.text("consoleproxy", "unix_socket_mode") or "0660", 8)
+        self._socket: socket.socket | None = listen(self.address, unix_mode=self._unix_mode)
         if self.address.path is None:
             self.address = Address(*self._socket.getsockname()[:2])
 
@@ -95,12 +94,16 @@ class ConsoleProxyService(Service):
         super().startService()
         for name in self._config.unknown:
             _log.warn("unknown option {name} is ignored", name=name)
+        if (self._config.text("DEFAULT", "record") or "False").lower() != "false":
+            _log.warn("[DEFAULT] record is set, but this version does not record: sessions are NOT recorded")
         self._store.start()
         listening, self._socket = self._socket, None
         if listening is not None:
             port = self._reactor.adoptStreamPort(listening.fileno(), listening.family, self._factory)
             self._ports.append(port)
             listening.close()
+            if self.address.path is not None:  # adopting makes it open to the world
+                Path(self.address.path).chmod(self._unix_mode)
         self._purging.start(PURGE_INTERVAL_S, now=False)
         _log.info("listening for VNC consoles on {address}", address=str(self.address))
 
@@ -176,6 +179,8 @@ def make_service(
     """
     if not config.flag("vnc", "enabled"):
         raise ConfigError("[vnc] enabled is False, and there is nothing else to listen for")
+    if address is None and config.text("vnc", "novncproxy_host") is None:
+        raise ConfigError("[vnc] novncproxy_host is empty, and there is nothing else to listen on")
     return ConsoleProxyService(config, store or open_store(config), reactor, address=address)
 
 

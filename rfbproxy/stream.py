@@ -9,7 +9,15 @@ from collections.abc import Callable
 from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport, ITCPTransport, ITransport
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReactorTime,
+    ISSLTransport,
+    ITCPTransport,
+    ITransport,
+)
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -17,6 +25,7 @@ from zope.interface import implementer
 from rfbproxy.reasons import Refused
 
 BUFFER_LIMIT = 65536  # bytes kept for a session that has not asked for them yet
+CLOSE_TIMEOUT_S = 5.0  # for a slow peer to take what was sent before the close
 
 
 class Sink(Interface):
@@ -42,6 +51,7 @@ class Stream(ABC):
         self._paused = False
         self.ended = False  # nothing more will be received
         self.lost = False  # nothing more can be sent either
+        self.broken: str | None = None  # how the peer broke the protocol around the bytes, if that is why they ended
         self.on_end: Callable[[], None] | None = None  # told once of an end that comes before `push_to`
 
     def deliver(self, data: bytes) -> None:
@@ -152,10 +162,16 @@ class ClientStream(Stream):
 
 
 class TransportStream(Stream):
-    """A stream over a Twisted transport: nothing is framed."""
+    """A stream over a Twisted transport: nothing is framed.
 
-    def __init__(self) -> None:
+    Args:
+        clock: the reactor.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
         super().__init__()
+        self._clock = clock
+        self._closing: IDelayedCall | None = None
         self.protocol = StreamProtocol(self)
 
     def send(self, data: bytes) -> None:
@@ -167,9 +183,16 @@ class TransportStream(Stream):
         end_sending(self.protocol.transport)
 
     def close(self) -> None:
-        """See `Stream.close`."""
-        if self.protocol.transport is not None:
+        """See `Stream.close`; a peer that does not take what is owed to it is dropped after a while."""
+        if self.protocol.transport is not None and self._closing is None and not self.lost:
+            self._closing = self._clock.callLater(CLOSE_TIMEOUT_S, self.abort)
             self.protocol.transport.loseConnection()
+
+    def deliver_lost(self) -> None:
+        """See `Stream.deliver_lost`."""
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
+        super().deliver_lost()
 
     def abort(self) -> None:
         """See `Stream.abort`."""

@@ -12,7 +12,7 @@ HEADERS_LIMIT = 100
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]+) (HTTP/1\.[01])")
-_HEADER = re.compile(rb"(" + _TOKEN + rb"):[ \t]*((?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*")
+_HEADER = re.compile(rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)")
 
 
 class HttpError(RemoteProtocolError):
@@ -36,8 +36,12 @@ class RequestHead:
 
     def get(self, name: str) -> str | None:
         """The header's values, joined by ", " as RFC 9110 section 5.3 allows; None if there is none."""
-        values = [value for key, value in self.headers if key == name]
+        values = self.get_all(name)
         return ", ".join(values) if values else None
+
+    def get_all(self, name: str) -> list[str]:
+        """The values of a header whose lines must not be joined by commas, such as Cookie."""
+        return [value for key, value in self.headers if key == name]
 
     def get_one(self, name: str) -> str | None:
         """The value of a header that may come once only.
@@ -45,7 +49,7 @@ class RequestHead:
         Raises:
             HttpError: 400, it came twice.
         """
-        values = [value for key, value in self.headers if key == name]
+        values = self.get_all(name)
         if len(values) > 1:
             raise HttpError(400, f"The header {name} came {len(values)} times; once is allowed.")
         return values[0] if values else None
@@ -59,12 +63,7 @@ class RequestHead:
     @property
     def has_body(self) -> bool:
         """Whether a body follows the head (RFC 9112 section 6.3)."""
-        return self.get("transfer-encoding") is not None or (self.get("content-length") or "0") != "0"
-
-    @property
-    def path(self) -> str:
-        """The target without its query, for logs: it holds no token."""
-        return self.target.partition("?")[0]
+        return self.get("transfer-encoding") is not None or self.get("content-length") not in (None, "0")
 
 
 class HeadReader(Conversation):
@@ -90,7 +89,7 @@ class HeadReader(Conversation):
                 raise HttpError(400, "A header line of the request is malformed.")
             if len(headers) == HEADERS_LIMIT:
                 raise HttpError(431, f"The request has more than {HEADERS_LIMIT} headers.")
-            headers.append((header[1].decode("ascii").lower(), header[2].decode("latin-1")))
+            headers.append((header[1].decode("ascii").lower(), header[2].strip(b" \t").decode("latin-1")))
             raw.append(line)
             left -= len(line) + 2
         self._event(

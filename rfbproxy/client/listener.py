@@ -6,12 +6,14 @@ to the pages, one request at a time: a proxy in front may reuse a connection tha
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
+    IHalfCloseableProtocol,
     IOpenSSLServerConnectionCreator,
     IProtocol,
     IReactorTime,
@@ -21,20 +23,20 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, HTTPChannel
-from twisted.web.http import Request as HttpRequest
+from twisted.web.http import RESPONSES
 from twisted.web.server import Site
+from zope.interface import implementer
 
 from rfbproxy.client.http_head import HEAD_LIMIT, HeadReader, HttpError, RequestHead
+from rfbproxy.client.pages import PAGE_METHODS, PageChannel
 from rfbproxy.client.request import ConsoleRequest, token_of
-from rfbproxy.client.websocket import ClientWebSocketFactory, WebSocketStream, opening_handshake
-from rfbproxy.errors import RemoteProtocolError
+from rfbproxy.client.websocket import ClientWebSocketFactory, opening_handshake
 from rfbproxy.reasons import CloseReason
 from rfbproxy.stream import ClientStream, end_sending
-from rfbproxy.wire import EndOfStream
 
 TLS_HANDSHAKE = 0x16  # content type of a TLS ClientHello (RFC 8446 section 5.1)
 KEEP_ALIVE_S = 60.0  # a connection without a request
+PAGE_TIMEOUT_S = 300.0  # for a client to take one page
 LINGER_S = 2.0  # for a refused client to read why
 
 _log = Logger()
@@ -67,8 +69,14 @@ class Listener:
     tls_only: bool = False
 
 
+@implementer(IHalfCloseableProtocol)
 class ClientConnection(Protocol):
-    """One client, until it is known what it wants; from then on everything goes to the protocol that it asked for."""
+    """One client: its requests for pages are served one at a time, until it asks for TLS or for a console.
+
+    Args:
+        gone: told when the connection is lost.
+        encrypted: whether this is already the inside of TLS.
+    """
 
     def __init__(
         self,
@@ -82,56 +90,66 @@ class ClientConnection(Protocol):
         self._gone = gone
         self._encrypted = encrypted
         self._source = source
-        self._next: IProtocol | None = None
-        self._deadline: IDelayedCall | None = None
+        self._owner: IProtocol | None = None  # TLS or a WebSocket; gets everything from then on
+        self._page: PageChannel | None = None  # while it answers
         self._reader = HeadReader()
-        self._started = False
-        self._lingering = False
+        self._unheard = bytearray()  # what came after the request that is being answered
+        self._hearing = False
+        self._spoken = False  # whether a byte ever came
+        self._asking = False  # whether a head has begun
+        self._half_closed = False
+        self._leaving = False
+        self._deadline: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Wait for the first request."""
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
-        self._await_head(self._listener.head_timeout_s)
+        self._set_deadline(self._listener.head_timeout_s)
 
     def dataReceived(self, data: bytes) -> None:
-        """Tell TLS from a head by the first byte, read a head, or pass on to whoever has the connection."""
-        if self._next is not None:
-            self._next.dataReceived(data)
-        elif data[0] == TLS_HANDSHAKE and not self._started and not self._encrypted:
-            self._start_tls(data)
-        elif not self._lingering:
-            if not self._started:
-                self._started = True
-                self._set_deadline(self._listener.head_timeout_s)
-            self._read(data)
+        """Pass on to whoever has the connection, or hear what the client wants."""
+        if self._owner is not None:
+            self._owner.dataReceived(data)
+        elif not self._leaving:
+            self._unheard += data
+            self._hear()
+
+    def readConnectionLost(self) -> None:
+        """The client sends nothing more, but reads: pages that it asked for still go out, nothing else has halves."""
+        self._half_closed = True
+        if self._owner is not None:
+            self.abort()
+        elif self._leaving:
+            self.transport.loseConnection()  # type: ignore[union-attr]
+        else:
+            self._hear()
+
+    def writeConnectionLost(self) -> None:
+        """Nothing: this side closed its sending half itself."""
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Tell whoever has the connection."""
         self._set_deadline(None)
-        if self._next is not None:
-            following, self._next = self._next, None
-            following.connectionLost(reason)
+        for following in (self._page, self._owner):
+            if following is not None:
+                following.connectionLost(reason)
+        self._page = self._owner = None
         if self._gone is not None:
             self._gone(self)
 
     @property
     def has_console(self) -> bool:
         """Whether this connection carries a console, not pages."""
-        if isinstance(self._next, TLSMemoryBIOProtocol):
-            return bool(self._next.wrappedProtocol.has_console)
-        return self._next is not None and not isinstance(self._next, PageChannel)
+        if isinstance(self._owner, TLSMemoryBIOProtocol):
+            return bool(self._owner.wrappedProtocol.has_console)
+        return self._owner is not None
 
     def abort(self) -> None:
         """Drop the connection."""
         if self.transport is not None:
             self.transport.abortConnection()  # type: ignore[attr-defined]
-
-    def _await_head(self, timeout_s: float) -> None:
-        self._reader = HeadReader()
-        self._started = False
-        self._set_deadline(timeout_s)
 
     def _set_deadline(self, timeout_s: float | None) -> None:
         if self._deadline is not None:
@@ -140,48 +158,76 @@ class ClientConnection(Protocol):
 
     def _too_late(self) -> None:
         self._deadline = None
-        if self._started and not self._lingering:
+        if self._leaving or self._page is not None:
+            self.abort()
+        elif self._asking:
             self._refuse(HttpError(408, "The request did not come in time."))
         else:
-            self.abort()
+            self._leave(unread=False)
+
+    def _hear(self) -> None:
+        """Look at what came, request after request, as long as each is answered at once."""
+        if self._hearing:
+            return
+        self._hearing = True
+        while self._unheard and self._free:
+            data = bytes(self._unheard)
+            self._unheard.clear()
+            if data[0] == TLS_HANDSHAKE and not self._spoken and not self._encrypted:
+                self._start_tls(data)
+            else:
+                self._read(data)
+        self._hearing = False
+        if self._half_closed and self._free:
+            self._leave(unread=False)
+        elif self._page is not None and len(self._unheard) > HEAD_LIMIT:
+            self.transport.pauseProducing()  # type: ignore[union-attr]  # the page resumes it once it is answered
+
+    @property
+    def _free(self) -> bool:
+        return self._owner is None and self._page is None and not self._leaving
 
     def _read(self, data: bytes) -> None:
+        self._spoken = True
+        if not self._asking:
+            self._asking = True
+            self._set_deadline(self._listener.head_timeout_s)
         try:
-            heads = self._reader.receive_data(data)
-            for head in heads:
-                if isinstance(head, RequestHead):
-                    self._set_deadline(None)
-                    self._serve(head, self._reader.unread())
+            for head in self._reader.receive_data(data):
+                self._unheard += self._reader.unread()
+                self._serve(cast(RequestHead, head))
         except HttpError as error:
             self._refuse(error)
-        except (EndOfStream, RemoteProtocolError) as error:
-            self._refuse(HttpError(400, str(error)))
 
     def _start_tls(self, data: bytes) -> None:
         """Put TLS between, feed it the bytes that told, and look again inside it."""
         if self._listener.tls is None:
             _log.info("{source} wants TLS, and there is no certificate", source=self._source)
+            self._leaving = True
             self.abort()
             return
-        self._set_deadline(None)
         inner = ClientConnection(self._listener, self._source, encrypted=True)
-        factory = TLSMemoryBIOFactory(self._listener.tls, False, _Wrapped(inner))
+        factory = TLSMemoryBIOFactory(self._listener.tls, False, _Wrapped(inner), self._listener.clock)
         factory.noisy = False
         self._hand_over(factory.buildProtocol(None), data)
 
-    def _serve(self, head: RequestHead, rest: bytes) -> None:
+    def _serve(self, head: RequestHead) -> None:
         if self._listener.tls_only and not self._encrypted:
             raise HttpError(403, CloseReason.TLS_REQUIRED.sentence)
+        if head.has_body:
+            raise HttpError(400 if head.method in PAGE_METHODS else 405, "No request here has a body.")
         if head.wants_websocket:
             handshake = opening_handshake(head)
             request = self._console_request("websocket", head)
-            websocket = self._listener.websockets.build(lambda stream: self._open(request, stream))
+            websocket = self._listener.websockets.build(lambda stream: self._listener.open_console(request, stream))
+            rest = bytes(self._unheard)
+            self._unheard.clear()
             self._hand_over(websocket, handshake + rest)
         else:
-            if head.has_body:
-                raise HttpError(405 if head.method not in ("GET", "HEAD") else 400, "No request here has a body.")
-            page = PageChannel(self._listener.pages, lambda: self._served(rest))
-            self._hand_over(page, head.raw)
+            self._set_deadline(PAGE_TIMEOUT_S)
+            self._page = PageChannel(self._listener.pages, self._served)
+            self._page.makeConnection(self.transport)
+            self._page.dataReceived(head.raw)
 
     def _console_request(self, way_in: str, head: RequestHead) -> ConsoleRequest:
         trusted = self._listener.trusted_proxies(self._source)
@@ -194,41 +240,54 @@ class ClientConnection(Protocol):
             forwarded_proto=head.get("x-forwarded-proto") if trusted else None,
         )
 
-    def _open(self, request: ConsoleRequest, stream: WebSocketStream) -> None:
-        self._listener.open_console(request, stream)
-
     def _hand_over(self, protocol: IProtocol, data: bytes) -> None:
-        self._next = protocol
+        self._set_deadline(None)
+        self._owner = protocol
         protocol.makeConnection(self.transport)  # type: ignore[arg-type]
         protocol.dataReceived(data)
 
-    def _served(self, rest: bytes) -> None:
+    def _served(self) -> None:
         """A page was served and the connection stays: look again what the client wants."""
-        self._next = None
-        self._await_head(KEEP_ALIVE_S)
-        if rest:
-            self.dataReceived(rest)
+        self._page = None
+        self._reader = HeadReader()
+        self._asking = False
+        self._set_deadline(KEEP_ALIVE_S)
+        self._hear()
 
     def _refuse(self, error: HttpError) -> None:
         """Say why, and leave the client time to read it: closing over unread bytes would reset the connection."""
-        _log.info("refused a request of {source}: {status} {sentence}", source=self._source, **vars(error))
+        _log.info(
+            "refused a request of {source}: {status} {sentence}",
+            source=self._source,
+            status=error.status,
+            sentence=error.sentence,
+        )
         body = f"{error.sentence}\n".encode()
         head = [
             f"HTTP/1.1 {error.status} {RESPONSES.get(error.status, b'Refused').decode()}",
             "Content-Type: text/plain; charset=utf-8",
             f"Content-Length: {len(body)}",
-            "Connection: close",
             "Cache-Control: no-store",
             "X-Content-Type-Options: nosniff",
         ]
         if error.status == 426:
-            head += ["Upgrade: websocket", "Sec-WebSocket-Version: 13, 8"]
+            head += ["Connection: close, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13, 8"]
+        else:
+            head.append("Connection: close")
         if error.status == 405:
-            head.append("Allow: GET, HEAD, OPTIONS")
-        self._lingering = True
-        if self.transport is not None:
-            self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
-            self._set_deadline(LINGER_S if end_sending(self.transport) else None)
+            head.append(f"Allow: {', '.join(PAGE_METHODS)}")
+        self.transport.write("\r\n".join([*head, "", ""]).encode() + body)  # type: ignore[union-attr]
+        self._leave(unread=not self._half_closed)
+
+    def _leave(self, *, unread: bool) -> None:
+        """Send what is owed and hear nothing more; where bytes may be `unread`, let the client close first."""
+        self._leaving = True
+        self._unheard.clear()
+        self._set_deadline(LINGER_S)
+        if unread:
+            end_sending(self.transport)
+        else:
+            self.transport.loseConnection()  # type: ignore[union-attr]
 
 
 class _Wrapped(Factory):
@@ -241,30 +300,6 @@ class _Wrapped(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> ClientConnection:
         return self._inner
-
-
-class PageChannel(HTTPChannel):
-    """twisted.web for exactly one request, so that the connection's next request is looked at afresh."""
-
-    MAX_LENGTH = HEAD_LIMIT  # the head was judged before; these limits must not be narrower
-    totalHeadersSize = 2 * HEAD_LIMIT
-
-    def __init__(self, site: Site, served: Callable[[], None]) -> None:
-        super().__init__()
-        self.site = site
-        self.factory = site
-        self.requestFactory = site.requestFactory
-        self.timeOut = site.timeOut  # type: ignore[assignment]
-        self._served = served
-
-    def requestDone(self, request: HttpRequest) -> None:
-        """Give the connection back, unless it ends with this request."""
-        super().requestDone(request)
-        if self.persistent:
-            self.setTimeout(None)
-            if self.transport is not None:
-                self.transport.unregisterProducer()  # type: ignore[attr-defined]
-            self._served()
 
 
 class ClientFactory(Factory):

@@ -54,7 +54,8 @@ def check_origin_scheme(origin: str | None, forwarded_proto: str | None, access_
         return
     split = _split(origin)
     scheme = (forwarded_proto or "").split(",")[0].strip().lower() or (split.scheme if split else "")
-    base = urlsplit(access_url_base or "").scheme
+    split_base = _split(access_url_base or "")
+    base = split_base.scheme if split_base else ""
     if scheme not in {base, _WEBSOCKET_SCHEMES.get(base, base)} - {""}:
         raise _refused(f"Origin {origin[:200]!r} has scheme {scheme!r}, the token's base has {base!r}", OTHER_SCHEME)
 

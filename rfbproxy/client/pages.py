@@ -1,26 +1,32 @@
 """What a browser gets over plain HTTP: the console page, noVNC's code, the operator's folder, and the health checks."""
 
-import json
 import mimetypes
 import os
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
+from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
-from twisted.web.static import NoRangeStaticProducer
+from zope.interface import implementer
+
+from rfbproxy.client.http_head import HEAD_LIMIT
 
 PAGE = "console.html"
 PAGE_NAMES = ("vnc.html", "vnc_auto.html", "vnc_lite.html")  # the pages that nova's base URLs name
 ASSETS = "_console"
 EMPTY_JSON = ("defaults.json", "mandatory.json")  # noVNC 1.6 and later ask for them beside their page
-METHODS = "GET, HEAD, OPTIONS"
+PAGE_METHODS = ("GET", "HEAD", "OPTIONS")
+_ALLOWED = ", ".join(PAGE_METHODS)
+_CHUNK = 65536
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -41,6 +47,7 @@ _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; "
 )
+_ABSOLUTE = re.compile(rb"https?://[^/]*(/.*)?\Z", re.IGNORECASE)
 
 _log = Logger()
 
@@ -80,7 +87,7 @@ class Pages(Resource):
         ancestors = " ".join(f"http://{name}:* https://{name}:*" for name in allowed_origins)
         self._frame_ancestors = f"frame-ancestors 'self' {ancestors}".strip()
 
-    def render(self, request: Request) -> int | bytes:
+    def render(self, request: Request) -> int:
         """Answer one request; nothing of its query is read, and nothing of it is logged."""
         headers = request.responseHeaders
         headers.setRawHeaders("cache-control", ["no-cache"])
@@ -88,36 +95,34 @@ class Pages(Resource):
         headers.setRawHeaders("referrer-policy", ["no-referrer"])
         headers.setRawHeaders("content-security-policy", [self._frame_ancestors])
         headers.removeHeader("server")
-        headers.removeHeader("date")
-        if request.method not in (b"GET", b"HEAD", b"OPTIONS"):
-            headers.setRawHeaders("allow", [METHODS])
-            headers.setRawHeaders("connection", ["close"])
-            return _say(request, http.NOT_ALLOWED, f"Only {METHODS} are answered here.")
+        if request.method.decode("latin-1") not in PAGE_METHODS:
+            headers.setRawHeaders("allow", [_ALLOWED])
+            return _say(request, http.NOT_ALLOWED, f"Only {_ALLOWED} are answered here.")
         if request.method == b"OPTIONS":
-            headers.setRawHeaders("allow", [METHODS])
-            request.setResponseCode(http.NO_CONTENT)
-            return b""
+            headers.setRawHeaders("allow", [_ALLOWED])
+            return _nothing(request, http.NO_CONTENT)
         path = _segments(request.path)
         if path is None:
             return _say(request, http.BAD_REQUEST, "This path is not a path of a page.")
         if path == ["healthz"]:
             return _say(request, http.OK, "alive")
         if path == ["readyz"]:
-            checking = Deferred.fromCoroutine(self._report_ready(request))
-            checking.addErrback(lambda failure: _log.failure("readiness check failed", failure))
+            Deferred.fromCoroutine(self._report_ready(request))
             return NOT_DONE_YET
         return self._file(request, path)
 
     async def _report_ready(self, request: Request) -> None:
         gone = request.notifyFinish()
         gone.addErrback(lambda failure: None)
-        problem = await self._ready()
-        if gone.called:
-            return
-        request.write(_say(request, http.OK if problem is None else http.SERVICE_UNAVAILABLE, problem or "ready"))
-        request.finish()
+        try:
+            problem = await self._ready()
+        except Exception:
+            _log.failure("readiness check failed")
+            problem = "The check itself failed."
+        if not gone.called:
+            _say(request, http.OK if problem is None else http.SERVICE_UNAVAILABLE, problem or "ready")
 
-    def _file(self, request: Request, path: list[str]) -> int | bytes:
+    def _file(self, request: Request, path: list[str]) -> int:
         folders = self._folders
         file = None
         if path in ([""], [ASSETS, PAGE]):
@@ -137,19 +142,65 @@ class Pages(Resource):
             if file is None and len(path) == 1 and path[0] in PAGE_NAMES:
                 file, policy = folders.own / PAGE, _PAGE_POLICY
             if file is None and len(path) == 1 and path[0] in EMPTY_JSON:
-                request.responseHeaders.setRawHeaders("content-type", ["application/json"])
-                return json.dumps({}).encode()
+                return _answer(request, http.OK, "application/json", b"{}")
         if file is None:
             return _say(request, http.NOT_FOUND, "There is no such page.")
         request.responseHeaders.setRawHeaders("content-security-policy", [policy + self._frame_ancestors])
         return _send_file(request, file)
 
 
+class PageRequest(Request):
+    """One request for a page."""
+
+    def process(self) -> None:
+        """Reduce the target to its path, whichever of its four forms it has (RFC 9112 section 3.2)."""
+        if not self.path.startswith(b"/"):
+            absolute = _ABSOLUTE.match(self.path)
+            self.path = (absolute[1] or b"/") if absolute else b""
+        super().process()
+
+
 class PageSite(Site):
     """twisted.web's site without its access log, which would hold tokens."""
 
+    requestFactory = PageRequest  # noqa: N815
+
     def log(self, request: http.Request) -> None:
         """Log nothing: a page's URL holds the token."""
+
+
+class PageChannel(http.HTTPChannel):
+    """twisted.web for exactly one request, so that the connection's next request is looked at afresh."""
+
+    MAX_LENGTH = HEAD_LIMIT  # the head was judged before; these limits must not be narrower
+    totalHeadersSize = 2 * HEAD_LIMIT
+    timeOut = None  # noqa: N815 - the connection has its own deadlines
+
+    def __init__(self, site: Site, served: Callable[[], None]) -> None:
+        super().__init__()
+        self.site = site
+        self.factory = site
+        self.requestFactory = site.requestFactory
+        self._served = served
+        self._done = False
+
+    def requestDone(self, request: http.Request) -> None:
+        """Give the connection back, unless it ends with this request."""
+        self._done = bool(self.persistent)
+        super().requestDone(request)
+        self._give_back()
+
+    def resumeProducing(self) -> None:
+        """Give the connection back if that waited for the client to take the answer."""
+        super().resumeProducing()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Let the next request be heard, unless the client has not taken the answers to those before it."""
+        if self._done and not self._waitingForTransport:
+            self._done = False
+            self.transport.unregisterProducer()  # type: ignore[union-attr]
+            self._served()
 
 
 def _segments(path: bytes) -> list[str] | None:
@@ -187,7 +238,7 @@ def _is_folder(root: Path, segments: list[str]) -> bool:
     return segments[-1] != "" and _inside(root, [*segments, ""]) is not None
 
 
-def _to_folder(request: Request, name: str) -> bytes:
+def _to_folder(request: Request, name: str) -> int:
     """Redirect to the same folder with its slash, relatively: it cannot name another host, and a URL prefix stays."""
     query = request.uri.partition(b"?")[1:]
     last = request.path.rpartition(b"/")[2]
@@ -195,30 +246,89 @@ def _to_folder(request: Request, name: str) -> bytes:
     return _say(request, http.MOVED_PERMANENTLY, f"The folder is {name}/.")
 
 
-def _send_file(request: Request, file: Path) -> int | bytes:
+def _send_file(request: Request, path: Path) -> int:
     try:
-        opened = file.open("rb")
+        file = path.open("rb")
     except OSError as error:
-        _log.warn("page {file} cannot be read: {error}", file=str(file), error=error)
+        _log.warn("page {file} cannot be read: {error}", file=str(path), error=error)
         return _say(request, http.NOT_FOUND, "There is no such page.")
-    status = os.fstat(opened.fileno())
+    status = os.fstat(file.fileno())
     if not S_ISREG(status.st_mode):
-        opened.close()
+        file.close()
         return _say(request, http.NOT_FOUND, "There is no such page.")
-    kind = _TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+    request.responseHeaders.setRawHeaders("etag", [etag])
+    if _client_has(request, etag):
+        file.close()
+        return _nothing(request, http.NOT_MODIFIED)
+    kind = _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     request.responseHeaders.setRawHeaders("content-type", [kind])
-    if request.setETag(f'"{status.st_mtime_ns:x}-{status.st_size:x}"'.encode()) is http.CACHED:
-        opened.close()
-        return b""
-    request.setHeader(b"content-length", str(status.st_size).encode())
+    request.responseHeaders.setRawHeaders("content-length", [str(status.st_size)])
     if request.method == b"HEAD":
-        opened.close()
-        return b""
-    NoRangeStaticProducer(request, opened).start()
+        file.close()
+        request.finish()
+    else:
+        FileProducer(request, file).start()
     return NOT_DONE_YET
 
 
-def _say(request: Request, status: int, sentence: str) -> bytes:
+def _client_has(request: Request, etag: str) -> bool:
+    """Whether If-None-Match names the file (RFC 9110 section 13.1.2: a weak comparison, of a list)."""
+    known = (request.getHeader("if-none-match") or "").split(",")
+    return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in known)
+
+
+@implementer(IPushProducer)
+class FileProducer:
+    """Writes a file to a request, as fast as the client takes it."""
+
+    def __init__(self, request: Request, file: BinaryIO) -> None:
+        self._request = request
+        self._file = file
+        self._paused = False
+
+    def start(self) -> None:
+        """Begin; the file is closed when the request has ended, however it did."""
+        self._request.notifyFinish().addBoth(lambda _: self._file.close())
+        self._request.registerProducer(self, True)
+        self.resumeProducing()
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`."""
+        self._paused = False
+        while not self._paused:
+            if chunk := self._file.read(_CHUNK):
+                self._request.write(chunk)
+            else:
+                self._paused = True
+                self._request.unregisterProducer()
+                self._request.finish()
+
+    def pauseProducing(self) -> None:
+        """See `IPushProducer`."""
+        self._paused = True
+
+    def stopProducing(self) -> None:
+        """See `IPushProducer`."""
+        self._paused = True
+
+
+def _say(request: Request, status: int, sentence: str) -> int:
+    return _answer(request, status, "text/plain; charset=utf-8", f"{sentence}\n".encode())
+
+
+def _answer(request: Request, status: int, kind: str, body: bytes) -> int:
+    """Answer with a body, which is not sent to HEAD (twisted.web would log the URL of a HEAD with a body)."""
     request.setResponseCode(status)
-    request.responseHeaders.setRawHeaders("content-type", ["text/plain; charset=utf-8"])
-    return f"{sentence}\n".encode()
+    request.responseHeaders.setRawHeaders("content-type", [kind])
+    request.responseHeaders.setRawHeaders("content-length", [str(len(body))])
+    request.write(body)
+    request.finish()
+    return NOT_DONE_YET
+
+
+def _nothing(request: Request, status: int) -> int:
+    """Answer without a body, and without the length of one (RFC 9110 section 8.6)."""
+    request.setResponseCode(status)
+    request.finish()
+    return NOT_DONE_YET

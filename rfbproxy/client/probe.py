@@ -68,7 +68,11 @@ class MemoryTransport:
 def websocket_opens(listener: Listener) -> bool:
     """Whether an upgrade request to this listener gets as far as an open stream; begins no visit."""
     opened: list[object] = []
-    connection = ClientConnection(replace(listener, open_console=lambda _, stream: opened.append(stream)), "probe")
+    connection = ClientConnection(
+        replace(listener, open_console=lambda _, stream: opened.append(stream)),
+        "probe",
+        encrypted=True,  # as good as: nothing leaves this process
+    )
     transport = MemoryTransport()
     connection.makeConnection(transport)
     connection.dataReceived(_REQUEST)

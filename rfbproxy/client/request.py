@@ -31,7 +31,7 @@ def token_of(head: RequestHead) -> str | None:
     for path in reversed(query.get("path", [])):
         if token := _last(_query_of(path), "token"):
             return token
-    return _cookie_token(head.get("cookie") or "")
+    return _cookie_token("; ".join(head.get_all("cookie")))
 
 
 def _query_of(target: str) -> dict[str, list[str]]:

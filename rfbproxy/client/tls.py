@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -35,25 +37,23 @@ class ServerTls:
         self, cert: Path, key: Path | None, *, minimum_version: str = "default", ciphers: str | None = None
     ) -> None:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.set_passwd_cb(lambda *_: b"")  # never ask on a terminal
         context.set_min_proto_version(VERSIONS[minimum_version])
-        for option, file, use in (
-            ("cert", cert, context.use_certificate_chain_file),
-            ("key", key or cert, context.use_privatekey_file),
-        ):
-            try:
-                file.read_bytes()
-                use(str(file))
-            except OSError as error:
-                raise ConfigError(f"[DEFAULT] {option}: {file} cannot be read: {error.strerror}") from error
-            except SSL.Error as error:
-                raise ConfigError(
-                    f"[DEFAULT] {option}: {file} holds no usable {_kind(option)}: {_why(error)}"
-                ) from error
+        key_file = key or cert
+        _read("cert", cert)
         try:
-            context.check_privatekey()
+            context.use_certificate_chain_file(str(cert))
         except SSL.Error as error:
-            raise ConfigError(f"[DEFAULT] key: {key or cert} is not the key of {cert}") from error
+            raise ConfigError(f"[DEFAULT] cert: {cert} holds no usable certificate: {_why(error)}") from error
+        try:
+            load_pem_private_key(_read("key", key_file), None)  # OpenSSL asks for a password on the terminal
+        except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+            raise ConfigError(
+                f"[DEFAULT] key: {key_file} holds no usable private key (an encrypted one cannot be used)"
+            ) from error
+        try:
+            context.use_privatekey_file(str(key_file))
+        except SSL.Error as error:
+            raise ConfigError(f"[DEFAULT] key: {key_file} is not the key of {cert}") from error
         if ciphers is not None:
             try:
                 context.set_cipher_list(ciphers.encode())
@@ -66,8 +66,11 @@ class ServerTls:
         return SSL.Connection(self._context, None)
 
 
-def _kind(option: str) -> str:
-    return "certificate" if option == "cert" else "private key (an encrypted one cannot be used)"
+def _read(option: str, file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"[DEFAULT] {option}: {file} cannot be read: {error.strerror}") from error
 
 
 def _why(error: SSL.Error) -> str:

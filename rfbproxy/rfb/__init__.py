@@ -5,10 +5,10 @@ Nothing here knows Twisted, sockets, time or randomness: bytes, keys and challen
 nothing else, whatever bytes it is fed.
 """
 
-from rfbproxy.rfb.client_handshake import ClientHandshake, LoggedIn, ReasonDue, ServerInit, VersionAgreed
+from rfbproxy.rfb.client_handshake import ClientHandshake, LoggedIn, ReasonDue, ServerInit
 from rfbproxy.rfb.constants import SecurityType, security_name
 from rfbproxy.rfb.server_handshake import ClientInit, ServerHandshake
-from rfbproxy.rfb.version import Version
+from rfbproxy.rfb.version import Version, VersionAgreed
 
 __all__ = [
     "ClientHandshake",

@@ -13,20 +13,13 @@ from rfbproxy.rfb.constants import (
     SecurityType,
     security_name,
 )
-from rfbproxy.rfb.version import VERSION_SIZE, Version
+from rfbproxy.rfb.version import Version, VersionAgreed, read_version
 from rfbproxy.rfb.vnc_auth import vnc_response
 from rfbproxy.secret import Secret
 from rfbproxy.wire import Conversation, EndOfStream, Reading
 
 _SERVER_INIT = Struct("!HHBBBBHHHBBB3x")
 _SPOKEN = (SecurityType.NONE, SecurityType.VNC_AUTHENTICATION)
-
-
-@dataclass(frozen=True, slots=True)
-class VersionAgreed:
-    """The peer and this side speak `version` from here on."""
-
-    version: Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +68,7 @@ class ClientHandshake(Conversation):
 
         Raises:
             LocalProtocolError: not logged in yet, or called twice.
+            RemoteProtocolError: what came with the login already is no ServerInit.
         """
         if self.security is None or self._client_init is not None:
             raise LocalProtocolError("ClientInit is due once, after the login")
@@ -82,13 +76,14 @@ class ClientHandshake(Conversation):
         self._advance()
 
     def _converse(self) -> Reading[None]:
-        self.version = Version.parse((yield from self._reader.take(VERSION_SIZE)))
+        self.version = yield from read_version(self._reader)
         self._send(self.version.message)
         self._event(VersionAgreed(self.version))
         security_type = yield from self._agree_security(self.version)
-        if security_type == SecurityType.VNC_AUTHENTICATION:
-            yield from self._answer_challenge()
-        if security_type != SecurityType.NONE or self.version is Version.V3_8:
+        if security_type == SecurityType.VNC_AUTHENTICATION and self._password is not None:
+            yield from self._answer_challenge(self._password)
+            yield from self._read_answer(self.version)
+        elif self.version is Version.V3_8:  # None has no SecurityResult before 3.8 (RFC 6143 section 7.2.1)
             yield from self._read_result(self.version)
         self.security = security_name(security_type)
         self._event(LoggedIn(self.security))
@@ -132,17 +127,19 @@ class ClientHandshake(Conversation):
             f"allowed are [{', '.join(map(security_name, self._preference))}]{lacking} (RFC 6143 section 7.1.2)"
         )
 
-    def _answer_challenge(self) -> Reading[None]:
-        if self._password is None:
-            raise LocalProtocolError("VNC Authentication was chosen without a password")
+    def _answer_challenge(self, password: Secret) -> Reading[None]:
         challenge = yield from self._reader.take(CHALLENGE_SIZE)
-        self._send(vnc_response(self._password, challenge))
+        self._send(vnc_response(password, challenge))
 
-    def _read_result(self, version: Version) -> Reading[None]:
+    def _read_answer(self, version: Version) -> Reading[None]:
+        """The SecurityResult of a password; some servers close instead of refusing it."""
         try:
-            result = yield from self._reader.u32()
+            yield from self._read_result(version)
         except EndOfStream as error:
             raise SecurityFailure("target closed instead of answering the login") from error
+
+    def _read_result(self, version: Version) -> Reading[None]:
+        result = yield from self._reader.u32()
         if result == SecurityResult.OK:
             return
         refusal = f"target refuses the login with SecurityResult {result}"
@@ -152,12 +149,19 @@ class ClientHandshake(Conversation):
 
     def _refused(self, what: str) -> Reading[None]:
         self._event(ReasonDue())
+        reason = clean_text((yield from self._read_reason()))
+        raise SecurityFailure(f"{what}: {reason!r}" if reason else f"{what} without a reason")
+
+    def _read_reason(self) -> Reading[bytes]:
+        """As much of the reason as comes, within the limit; some servers close before it (QEMU in 3.3)."""
         try:
             length = yield from self._reader.u32()
-            reason = yield from self._reader.take(min(length, REASON_LIMIT))
         except EndOfStream:
-            reason = self._reader.unread()
-        raise SecurityFailure(f"{what}: {clean_text(reason)!r}" if reason else f"{what} without a reason")
+            return b""
+        try:
+            return (yield from self._reader.take(min(length, REASON_LIMIT)))
+        except EndOfStream:
+            return self._reader.unread()
 
     def _read_server_init(self) -> Reading[ServerInit]:
         fixed = yield from self._reader.take(_SERVER_INIT.size)

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rfbproxy.errors import LocalProtocolError, RemoteProtocolError, SecurityFailure
-from rfbproxy.rfb.client_handshake import VersionAgreed
 from rfbproxy.rfb.constants import CHALLENGE_SIZE, SecurityResult, SecurityType, security_name
-from rfbproxy.rfb.version import VERSION_SIZE, Version
+from rfbproxy.rfb.version import Version, VersionAgreed, read_version
 from rfbproxy.rfb.vnc_auth import vnc_response_is_valid
 from rfbproxy.secret import Secret
 from rfbproxy.wire import Conversation, Reading
@@ -59,7 +58,11 @@ class ServerHandshake(Conversation):
         super().__init__()
 
     def offer(self) -> None:
-        """Send the security types and let the client in."""
+        """Send the security types and let the client in.
+
+        Raises:
+            RemoteProtocolError: what came with the client's version already breaks the protocol.
+        """
         self._offered = True
         self._advance()
 
@@ -75,7 +78,7 @@ class ServerHandshake(Conversation):
 
     def _converse(self) -> Reading[None]:
         self._send(self._greeting.message)
-        asked = Version.parse((yield from self._reader.take(VERSION_SIZE)))
+        asked = yield from read_version(self._reader)
         self.version = min(asked, self._greeting, key=lambda version: version.value)
         self._event(VersionAgreed(self.version))
         yield from self._wait_until(lambda: self._offered or self._refusal is not None)

@@ -1,11 +1,14 @@
 """ProtocolVersion: twelve bytes that each side sends, server first (RFC 6143 section 7.1.1)."""
 
 import re
+from dataclasses import dataclass
 from enum import Enum
 
 from rfbproxy.errors import RemoteProtocolError
+from rfbproxy.wire import EndOfStream, Reader, Reading
 
 VERSION_SIZE = 12
+_PREFIX = b"RFB "
 _PATTERN = re.compile(rb"RFB ([0-9]{3})\.([0-9]{3})\n")
 
 
@@ -44,3 +47,30 @@ class Version(Enum):
         if number < cls.V3_3.value:
             raise RemoteProtocolError(f"RFB version {number[0]}.{number[1]} is older than 3.3 (RFC 6143 section 7.1.1)")
         return max((version for version in cls if version.value <= number), key=lambda version: version.value)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionAgreed:
+    """The peer and this side speak `version` from here on."""
+
+    version: Version
+
+
+def read_version(reader: Reader) -> Reading[Version]:
+    """The peer's ProtocolVersion; what does not even begin like one fails at once, without waiting for twelve bytes.
+
+    Raises:
+        EndOfStream: the peer closed without a byte.
+        RemoteProtocolError: as `Version.parse`.
+    """
+    message = b""
+    while len(message) < VERSION_SIZE:
+        try:
+            message += yield from reader.take(1)
+        except EndOfStream:
+            if message:
+                Version.parse(message)  # raises: it is too short
+            raise
+        if not _PREFIX.startswith(message[: len(_PREFIX)]):
+            Version.parse(message + reader.unread()[: VERSION_SIZE - len(message)])  # raises, and shows what there is
+    return Version.parse(message)

@@ -22,6 +22,7 @@ class Dialogue:
         self._machine = machine
         self._clock = clock
         self._events: list[object] = []
+        self._patient_until: float | None = None  # on the clock, once a target refuses
 
     async def until(self, kind: type[E]) -> E:
         """Go on until the machine reports an event of `kind`; events before it are passed over.
@@ -29,7 +30,6 @@ class Dialogue:
         Raises:
             RemoteProtocolError: the peer broke its protocol; what the machine had to say to that is sent.
         """
-        impatient = False
         while True:
             self.flush()
             self._events += self._machine.events()
@@ -37,26 +37,30 @@ class Dialogue:
                 event = self._events.pop(0)
                 if isinstance(event, kind):
                     return event
-                impatient = impatient or isinstance(event, ReasonDue)
-            receiving = self._stream.receive()
-            if impatient:
-                receiving.addTimeout(REASON_TIMEOUT_S, self._clock)
-            try:
-                data = await receiving
-            except DeferredTimeout:
-                data = b""
-            try:
-                self._events += self._machine.receive_data(data) if data else self._machine.receive_eof()
-            finally:
-                self.flush()
+                if isinstance(event, ReasonDue):
+                    self._patient_until = self._clock.seconds() + REASON_TIMEOUT_S
+            await self._listen()
 
     async def finish(self) -> None:
         """Go on until the machine has nothing more to do, and give back what it did not read."""
         while not self._machine.finished:
             self.flush()
-            data = await self._stream.receive()
-            self._machine.receive_data(data) if data else self._machine.receive_eof()
+            await self._listen()
         self.give_back()
+
+    async def _listen(self) -> None:
+        """Wait for the peer's next bytes, or its end, and let the machine answer."""
+        receiving = self._stream.receive()
+        if self._patient_until is not None:
+            receiving.addTimeout(max(0.0, self._patient_until - self._clock.seconds()), self._clock)
+        try:
+            data = await receiving
+        except DeferredTimeout:
+            data = b""
+        try:
+            self._events += self._machine.receive_data(data) if data else self._machine.receive_eof()
+        finally:
+            self.flush()
 
     def flush(self) -> None:
         """Send what the machine owes."""

@@ -90,8 +90,9 @@ class Relay:
 
     def start(self) -> Deferred[CloseReason]:
         """Relay; fires with `target-closed` or `client-closed`, whoever ended first. Cancelling it stops the relay."""
-        self.to_target.start()
-        self.to_client.start()
+        for flow in (self.to_target, self.to_client):
+            if not flow.ended:  # by what the other one found out when it started
+                flow.start()
         return self._done
 
     def stop(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -20,7 +20,7 @@ from rfbproxy.session.authorise import authorise
 from rfbproxy.session.dialogue import Dialogue
 from rfbproxy.session.relay import Relay
 from rfbproxy.stream import ClientStream, Stream
-from rfbproxy.target.dial import Dialler, address_text
+from rfbproxy.target.dial import Dialler
 from rfbproxy.target.preamble import ConnectPreamble, PreambleRefused
 from rfbproxy.wire import Conversation, EndOfStream
 
@@ -67,7 +67,7 @@ class Visit:
         self._rules = surroundings.rules
         self._handshake = ServerHandshake()
         self._client_talk = self._talk(client, self._handshake)
-        self._greeted: Deferred[object] | None = None
+        self._greeted: Deferred[None] = succeed(None)
         self._relay: Relay | None = None
         self._pending: Deferred[Any] | None = None
         self._ending: Refused | None = None
@@ -86,6 +86,10 @@ class Visit:
             admit: asked first; raises `Refused` where there is no room for this visit.
         """
         ended = await self._ended_by(self._story(admit))
+        try:
+            await self._take_leave(ended)
+        except Exception:
+            _log.failure("[{session}] took no leave", session=self.record.session)
         self._note_bytes()
         self._stop_timers()
         self.record.ended = utc(self._world.wall_clock())
@@ -102,45 +106,45 @@ class Visit:
                 self._pending.cancel()
 
     async def _ended_by(self, story: Awaitable[CloseReason]) -> Refused:
-        """Live the story and take leave of both sides; says how it ended."""
+        """Live the story; says how it ended."""
         try:
             reason = await story
-            ended = Refused(reason, reason.sentence)
-            self._client.close_because(ended)
         except Refused as refused:
-            ended = refused
-            await self._take_leave(refused)
+            return refused
         except Exception as error:
             _log.failure("[{session}] failed", session=self.record.session)
-            ended = Refused(CloseReason.INTERNAL, f"{type(error).__name__} in the proxy")
-            await self._take_leave(ended)
-        if self._target is not None:
-            self._target.close()
-        return ended
+            return Refused(CloseReason.INTERNAL, f"{type(error).__name__} in the proxy")
+        return Refused(reason, reason.sentence)
 
     async def _story(self, admit: Callable[[], None]) -> CloseReason:
         self._greet()
         admit()
         token = await self._authorise()
-        target = self._target = await self._dial(token)
+        target = await self._dial(token)
         login = await self._log_in(token, target)
-        shared = await self._let_in()
+        shared = await self._let_in(target)
         await self._initialise(target, login, shared=shared)
         return await self._relay_between(target, token)
 
     def _greet(self) -> None:
         """Send the greeting at once and hear the client's version while the target is being reached."""
-        self._client.on_end = lambda: self.end(Refused(CloseReason.CLIENT_CLOSED, "client left during the handshake"))
+        self._client.on_end = lambda: self.end(self._client_left())
+        self._greeted = Deferred()
         greeting = Deferred.fromCoroutine(self._client_talk.until(VersionAgreed))
         greeting.addTimeout(self._rules.handshake_timeout_s, self._world.clock)
-        self._greeted = greeting.addCallbacks(self._note_version, self._not_greeted)
+        greeting.addCallbacks(self._note_version, self._not_greeted).addCallback(self._greeted.callback)
+
+    def _client_left(self) -> Refused:
+        if self._client.broken is not None:
+            return _client_fault(self._client.broken)
+        return Refused(CloseReason.CLIENT_CLOSED, "client left during the handshake")
 
     def _note_version(self, agreed: VersionAgreed) -> None:
         self.record.client_version = str(agreed.version)
 
     def _not_greeted(self, failure: Failure) -> None:
         slow = failure.check(DeferredTimeout) is not None
-        self.end(_client_fault("client did not send its version in time" if slow else failure.getErrorMessage()))
+        self.end(_client_fault("client did not send its version in time" if slow else failure.value))
 
     async def _authorise(self) -> ConsoleToken:
         token = await self._step(
@@ -155,22 +159,25 @@ class Visit:
         )
         record = self.record
         record.token, record.instance, record.console_type = token.id, token.instance_uuid, token.console_type
-        record.target = address_text(token.host, token.port)
+        record.target = token.target
         _log.info("[{session}] {client} opens {console_type} of {instance} at {target}", session=record.session,
                   client=record.client, console_type=record.console_type, instance=record.instance,
                   target=record.target)  # fmt: skip
         return token
 
     async def _dial(self, token: ConsoleToken) -> Stream:
-        target = await self._step(self._world.dialler.dial(token.host, token.port), None)
+        target = await self._step(self._reach(token), None)
         if token.internal_access_path:
-            self._target = target
             try:
                 preamble = ConnectPreamble(token.internal_access_path)
                 await self._handshake_step(self._talk(target, preamble).finish())
             except PreambleRefused as error:
                 raise Refused(CloseReason.TARGET_UNREACHABLE, str(error)) from error
         return target
+
+    async def _reach(self, token: ConsoleToken) -> Stream:
+        self._target = await self._world.dialler.dial(token.host, token.port)
+        return self._target
 
     async def _log_in(self, token: ConsoleToken, target: Stream) -> ClientHandshake:
         handshake = ClientHandshake(self._rules.security_preference, token.grant.password)
@@ -183,30 +190,35 @@ class Visit:
         self.record.target_security = login.security
         return handshake
 
-    async def _let_in(self) -> bool:
+    async def _let_in(self, target: Stream) -> bool:
         """The target has accepted us, so the client may come in; says whether it shares the desktop."""
-        await self._step(self._greeted or Deferred(), None)
-        self._handshake.offer()
+        target.on_end = lambda: self.end(Refused(CloseReason.TARGET_UNREACHABLE, "target left during the handshake"))
+        greeted: Deferred[None] = Deferred()  # may be cancelled, while the greeting itself goes on for a refusal's sake
+        self._greeted.addCallback(greeted.callback)
+        await self._step(greeted, None)
         try:
+            self._handshake.offer()
             entered = await self._step(
                 self._client_talk.until(ClientInit),
                 self._rules.handshake_timeout_s,
                 lambda: _client_fault("client was too slow in the handshake"),
             )
         except RemoteProtocolError as error:
-            raise _client_fault(str(error)) from error
+            raise _client_fault(error) from error
+        target.on_end = None
         self._client_talk.give_back()
         self.record.client_security = entered.security
         return entered.shared
 
     async def _initialise(self, target: Stream, handshake: ClientHandshake, *, shared: bool) -> None:
         """Pass ClientInit on and ServerInit back, judged."""
-        handshake.initialise(shared=shared)
         talk = self._talk(target, handshake)
-        try:
-            desktop = await self._handshake_step(talk.until(ServerInit))
-        except EndOfStream as error:
-            raise Refused(CloseReason.TARGET_CLOSED, f"target {error} of its ServerInit") from error
+
+        async def initialise() -> ServerInit:
+            handshake.initialise(shared=shared)
+            return await talk.until(ServerInit)
+
+        desktop = await self._handshake_step(initialise())
         talk.give_back()
         self._client.send(desktop.message)
 
@@ -215,21 +227,24 @@ class Visit:
         self._relay = Relay(self._client, target)
         self._set_limits(token)
         _log.info("[{session}] relays", session=self.record.session)
-        return await self._step(self._relay.start(), None)
+        reason = await self._step(self._relay.start(), None)
+        if reason is CloseReason.CLIENT_CLOSED and self._client.broken is not None:
+            raise _client_fault(self._client.broken)
+        return reason
 
     async def _take_leave(self, refused: Refused) -> None:
-        """Tell the client why: in RFB if it is early enough, then in the close of its way in."""
+        """Let the target go, and tell the client why: in RFB if it is early enough, then in the close of its way in."""
         self._client.on_end = None
         if self._relay is not None:
             self._relay.stop()
-        elif not self._client.ended:
-            try:
-                self._handshake.refuse(refused.sentence)
-                self._client_talk.flush()
-                if self._handshake.version is None and self._greeted is not None:
-                    await self._greeted  # ends within its deadline; then the refusal has been sent, or cannot be
-            except RemoteProtocolError:
-                pass  # the client is told by the close alone
+        if self._target is not None:
+            self._target.on_end = None
+            self._target.close()
+        if self._relay is None and not self._client.ended:
+            self._handshake.refuse(refused.sentence)
+            self._client_talk.flush()
+            if self._handshake.version is None:
+                await self._greeted  # ends within its deadline; then the refusal has been sent, or cannot be
         self._client.close_because(refused)
 
     async def _handshake_step(self, step: Coroutine[Any, Any, T]) -> T:
@@ -243,8 +258,6 @@ class Visit:
         except (SecurityFailure, PreambleRefused):
             raise
         except EndOfStream as error:
-            if self.record.target_security is not None:
-                raise
             raise Refused(CloseReason.TARGET_UNREACHABLE, f"target {error} of its handshake") from error
         except RemoteProtocolError as error:
             raise Refused(CloseReason.PROTOCOL_ERROR, str(error)) from error
@@ -264,12 +277,16 @@ class Visit:
         if timeout_s is not None:
             pending.addTimeout(timeout_s, self._world.clock)
         self._pending = pending
+        if self._ending is not None:  # it came while the step began
+            pending.cancel()
         try:
             result = await pending
-        except CancelledError:
-            raise self._ending or Refused(CloseReason.INTERNAL, "a step was cancelled") from None
-        except DeferredTimeout:
-            raise too_late() if too_late is not None else Refused(CloseReason.INTERNAL, "a step timed out") from None
+        except Exception as error:
+            if self._ending is not None:  # a cancelled step fails in its own words
+                raise self._ending from None
+            if isinstance(error, DeferredTimeout) and too_late is not None:
+                raise too_late() from None
+            raise
         finally:
             self._pending = None
         if self._ending is not None:  # it came while the step's last callbacks ran
@@ -322,5 +339,7 @@ class Visit:
                 timer.cancel()
 
 
-def _client_fault(detail: str) -> Refused:
-    return Refused(CloseReason.PROTOCOL_ERROR, detail, websocket_code=1002)
+def _client_fault(what: object) -> Refused:
+    if isinstance(what, EndOfStream):
+        return Refused(CloseReason.CLIENT_CLOSED, f"client {what} of the handshake")
+    return Refused(CloseReason.PROTOCOL_ERROR, str(what), websocket_code=1002)

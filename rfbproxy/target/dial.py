@@ -9,6 +9,7 @@ from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.stream import StreamProtocol, TransportStream
@@ -32,15 +33,16 @@ class Dialler:
         Raises:
             Refused: target-unreachable; the detail says which address and why.
         """
+        host = _literal(host)
         where = address_text(host, port)
         try:
-            endpoint = HostnameEndpoint(self._reactor, _literal(host), port, timeout=self._connect_timeout_s)
-            connecting = endpoint.connect(_StreamFactory())
-            connecting.addTimeout(self._connect_timeout_s, self._reactor)
+            endpoint = HostnameEndpoint(self._reactor, host, port, timeout=self._connect_timeout_s)
+            connecting = endpoint.connect(_StreamFactory(self._reactor))
+            connecting.addTimeout(self._connect_timeout_s, self._reactor, _too_late)
             protocol = await connecting
         except (DeferredTimeout, ConnectTimeoutError) as error:
             raise _unreachable(where, f"no answer within {self._connect_timeout_s:g} s") from error
-        except (ConnectError, DNSLookupError, OSError, ValueError) as error:
+        except (ConnectError, DNSLookupError, OSError, OverflowError, ValueError) as error:
             raise _unreachable(where, str(error) or type(error).__name__) from error
         return cast(StreamProtocol, protocol).stream
 
@@ -50,8 +52,11 @@ class _StreamFactory(Factory):
 
     noisy = False
 
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+
     def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
-        return TransportStream().protocol
+        return TransportStream(self._clock).protocol
 
 
 def _literal(host: str) -> str:
@@ -61,6 +66,11 @@ def _literal(host: str) -> str:
         return str(ip_address(bare))
     except ValueError:
         return host
+
+
+def _too_late(_: object, timeout_s: float) -> Failure:
+    """The endpoint fails in several ways when it is cancelled; all mean the same here."""
+    return Failure(DeferredTimeout(timeout_s))
 
 
 def _unreachable(where: str, why: str) -> Refused:

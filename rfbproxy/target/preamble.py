@@ -42,6 +42,7 @@ class ConnectPreamble(Conversation):
         head = yield from self._reader.take_until(b"\r\n\r\n", HEAD_LIMIT)
         match = _STATUS_LINE.match(head)
         if match is None:
-            raise RemoteProtocolError(f"target answers CONNECT with {head[:40]!r}, due is 'HTTP/1.x 200'")
+            # No more than this is shown: an answer that is an echo holds the path.
+            raise RemoteProtocolError(f"target answers CONNECT with {head[:8]!r}, due is 'HTTP/1.x 200'")
         if match[1] != b"200":
             raise PreambleRefused(f"target answers CONNECT with status {match[1].decode()}, due is 200")

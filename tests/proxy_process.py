@@ -1,0 +1,149 @@
+"""The installed program as a process of its own, and what it leaves behind: log, audit records, exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rfbproxy.config import Config
+from rfbproxy.issue import Console, issue
+from rfbproxy.service import open_store
+
+BIN = Path(sys.executable).parent
+TIMEOUT_S = 20.0
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition, what: str, timeout_s: float = TIMEOUT_S):
+    """Poll until `condition()` is true, and give its value."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"waited {timeout_s} s for {what}")
+
+
+class Proxy:
+    """A running proxy with a folder of its own: `nova.conf`, token store, audit log, log."""
+
+    def __init__(self, folder: Path, options: str = "", *, command: Sequence[str] = ("twistd", "-n", "consoleproxy")):
+        self.folder = folder
+        self.port = free_port()
+        self.config = folder / "nova.conf"
+        self.audit_file = folder / "audit.jsonl"
+        self.log_file = folder / "log"
+        self._command = command
+        self.process: subprocess.Popen[bytes] | None = None
+        self.write_config(options)
+
+    def write_config(self, options: str) -> None:
+        """Write the configuration; `options` are sections and come last, where they win."""
+        self.config.write_text(f"""
+[DEFAULT]
+state_path = {self.folder}/state
+[vnc]
+novncproxy_host = 127.0.0.1
+novncproxy_port = {self.port}
+novncproxy_base_url = http://127.0.0.1:{self.port}/vnc_auto.html
+[consoleproxy]
+audit_log = {self.audit_file}
+{options}
+""")
+
+    def start(self) -> Proxy:
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(
+                [BIN / self._command[0], *self._command[1:], "--config-file", self.config],
+                stdout=log, stderr=subprocess.STDOUT, cwd=self.folder,
+            )  # fmt: skip
+        until(self._is_up, "the proxy to listen")
+        return self
+
+    def _is_up(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log
+        return "listening for VNC consoles" in self.log
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def console(self, *arguments: str, stdin: str = "") -> dict:
+        """Run `consoleproxy console …` on this proxy's store."""
+        result = run("consoleproxy", "--json", "--config-file", self.config, "console", *arguments, stdin=stdin)
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+    def create(self, port: int, *, host: str = "127.0.0.1", ttl: int = 600, **grant) -> dict:
+        """Issue a token as `consoleproxy console create` does (`tests/test_cli.py`), without the wait for a process."""
+        console = Console("novnc", host, port, **grant)
+        base = f"http://127.0.0.1:{self.port}/vnc_auto.html"
+        with contextlib.closing(open_store(Config([str(self.config)]))) as store:
+            return issue(store, console, base=base, ttl=ttl, now=int(time.time())).as_json()
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    @property
+    def records(self) -> list[dict]:
+        with contextlib.suppress(FileNotFoundError):
+            return [json.loads(line) for line in self.audit_file.read_text().splitlines()]
+        return []
+
+    def settled(self) -> int:
+        """Wait until every visit that came has left its record, and say how many there are."""
+        until(lambda: self.log.count(" comes by ") == len(self.records), "all visits to end")
+        return len(self.records)
+
+    def next_record(self, before: int, timeout_s: float = TIMEOUT_S) -> dict:
+        """The record of the visit that ended after there were `before` records."""
+        return until(lambda: self.records[before : before + 1], "an audit record", timeout_s)[0]
+
+    @property
+    def open_files(self) -> int:
+        assert self.process is not None
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    @property
+    def memory_kib(self) -> int:
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+
+def run(command: str, *arguments: object, stdin: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of the project to its end."""
+    return subprocess.run(
+        [str(BIN / command), *map(str, arguments)],
+        input=stdin, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, cwd=cwd,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def running(folder: Path, options: str = "", **named: Sequence[str]) -> Iterator[Proxy]:
+    proxy = Proxy(folder, options, **named)
+    try:
+        yield proxy.start()
+    finally:
+        if proxy.process is not None:
+            proxy.stop()

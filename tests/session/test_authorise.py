@@ -1,0 +1,93 @@
+import pytest
+from twisted.internet.defer import Deferred, fail, succeed
+
+from rfbproxy.errors import StoreError
+from rfbproxy.reasons import CloseReason, Refused
+from rfbproxy.session.authorise import RFB_CONSOLE_TYPES, authorise
+from tests.session.fakes import TOKEN, console_request, console_token
+
+NOW = 1_000_000.5
+
+
+class Store:
+    def __init__(self, answer):
+        self.answer = answer
+        self.asked = []
+
+    def find(self, token):
+        self.asked.append(token)
+        return fail(self.answer) if isinstance(self.answer, Exception) else succeed(self.answer)
+
+
+def ask(request, answer, now=NOW):
+    store = Store(answer)
+    got = []
+    asking = authorise(request, store, allowed_origins=["dashboard.example"], now=now)
+    Deferred.fromCoroutine(asking).addBoth(got.append)
+    return getattr(got[0], "value", got[0]), store
+
+
+def token(**fields):
+    return console_token(**{"expires": 1_000_100} | fields)
+
+
+def test_a_good_token():
+    good = token()
+    assert ask(console_request(), good)[0] is good
+
+
+@pytest.mark.parametrize("console_type", sorted(RFB_CONSOLE_TYPES))
+def test_every_rfb_console_type(console_type):
+    good = token(console_type=console_type)
+    assert ask(console_request(), good)[0] is good
+
+
+@pytest.mark.parametrize("missing", [None, ""])
+def test_no_token(missing):
+    refused, store = ask(console_request(token=missing), token())
+    assert refused.reason is CloseReason.TOKEN_UNKNOWN
+    assert store.asked == []
+
+
+def test_an_unknown_token():
+    refused, store = ask(console_request(), None)
+    assert refused.reason is CloseReason.TOKEN_UNKNOWN
+    assert store.asked == [TOKEN]
+    assert TOKEN not in refused.detail
+
+
+@pytest.mark.parametrize("console_type", ["spice-html5", "spice-direct", "serial"])
+def test_a_token_of_another_protocol_is_unknown_here(console_type):
+    refused, _ = ask(console_request(), token(console_type=console_type))
+    assert refused.reason is CloseReason.TOKEN_UNKNOWN
+    assert console_type in refused.detail
+
+
+@pytest.mark.parametrize(
+    ("expires", "reason"), [(1000, CloseReason.TOKEN_EXPIRED), (999, CloseReason.TOKEN_EXPIRED), (1001, None)]
+)
+def test_nova_W27_a_token_is_valid_while_expires_is_beyond_now(expires, reason):
+    answer, _ = ask(console_request(), token(expires=expires), now=1000.0)
+    assert (answer.reason if isinstance(answer, Refused) else None) is reason
+
+
+def test_a_store_that_fails():
+    refused, _ = ask(console_request(), StoreError("down"))
+    assert refused.reason is CloseReason.INTERNAL
+    assert "down" in refused.detail
+
+
+def test_the_origins_host_is_judged_before_anything_is_asked():
+    refused, store = ask(console_request(origin="https://evil.example", host="console.example"), token())
+    assert refused.reason is CloseReason.ORIGIN_REFUSED
+    assert store.asked == []
+
+
+def test_the_origins_scheme_is_judged_with_the_token():
+    request = console_request(origin="http://dashboard.example", host="console.example")
+    refused, store = ask(request, token(access_url_base="https://console.example/vnc.html"))
+    assert refused.reason is CloseReason.ORIGIN_REFUSED
+    assert refused.sentence == "Origin header protocol does not match this host."
+    assert store.asked == [TOKEN]
+    good = token(access_url_base="http://console.example/vnc.html")
+    assert ask(request, good)[0] is good

@@ -1,0 +1,158 @@
+"""`consoleproxy console …`: what it prints, for people and as JSON, and what it refuses."""
+
+import json
+import time
+import uuid
+
+import pytest
+
+from tests.proxy_process import Proxy, run
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Proxy(tmp_path)
+
+
+CREATE = ("create", "--type", "novnc", "--host", "192.0.2.7", "--port", "5900")
+
+
+def command(store, *arguments, stdin=""):
+    return run("consoleproxy", "--config-file", store.config, *arguments, stdin=stdin)
+
+
+def test_create_prints_token_url_type_expiry_and_instance(store):
+    created = store.console(*CREATE, "--instance", "an-instance", "--ttl", "60")
+    assert str(uuid.UUID(created["token"], version=4)) == created["token"]
+    assert created["url"] == f"http://127.0.0.1:{store.port}/vnc_auto.html?path=%3Ftoken%3D{created['token']}"
+    assert created["type"] == "novnc"
+    assert created["instance"] == "an-instance"
+    assert 55 <= created["expires"] - time.time() <= 60
+    assert list(created) == ["token", "url", "type", "expires", "instance"]
+
+
+@pytest.mark.parametrize(("console_type", "base"), [
+    ("xvpvnc", "http://127.0.0.1:6081/console?token="),
+    ("spice-html5", "http://127.0.0.1:6082/spice_auto.html?token="),
+    ("spice-direct", "http://127.0.0.1:13002/nova?token="),
+])  # fmt: skip
+def test_other_types_get_their_own_base(store, console_type, base):
+    created = store.console("create", "--type", console_type, "--host", "h", "--port", "1")
+    assert created["url"] == base + created["token"]
+
+
+def test_json_may_stand_before_or_after_the_command(store):
+    before = command(store, "--json", "console", *CREATE)
+    after = command(store, "console", *CREATE, "--json")
+    assert json.loads(before.stdout).keys() == json.loads(after.stdout).keys()
+
+
+def test_for_people_there_is_a_table(store):
+    assert command(store, "console", "list").stdout == "none\n"
+    made = command(store, "console", *CREATE).stdout
+    assert {line.split()[0] for line in made.splitlines()} == {"token", "url", "type", "expires", "instance"}
+    listed = command(store, "console", "list").stdout.splitlines()
+    assert listed[0].split() == ["id", "type", "host", "port", "instance", "expires"]
+    assert listed[1].split()[1:4] == ["novnc", "192.0.2.7", "5900"]
+
+
+def test_list_shows_what_can_be_opened_and_no_token(store):
+    created = store.console(*CREATE)
+    store.console(*CREATE, "--ttl", "0")
+    listed = store.console("list")["consoles"]
+    assert [list(console) for console in listed] == [["id", "type", "host", "port", "instance", "expires"]]
+    assert len(listed[0]["id"]) == 8
+    assert created["token"] not in json.dumps(listed)
+
+
+@pytest.mark.parametrize("how", ["--token", "--token-file", "--id", "--instance"])
+def test_revoke(store, tmp_path, how):
+    created = store.console(*CREATE)
+    store.console(*CREATE)
+    (tmp_path / "token").write_text(created["token"] + "\n")
+    which = {
+        "--token": created["token"],
+        "--token-file": str(tmp_path / "token"),
+        "--id": store.console("list")["consoles"][0]["id"],
+        "--instance": created["instance"],
+    }[how]
+    assert store.console("revoke", how, which) == {"revoked": 1}
+    assert len(store.console("list")["consoles"]) == 1
+
+
+def test_revoke_reads_a_token_from_standard_input(store):
+    created = store.console(*CREATE)
+    assert store.console("revoke", "--token-file", "-", stdin=created["token"]) == {"revoked": 1}
+
+
+def test_revoke_of_an_unknown_token_revokes_nothing(store):
+    assert store.console("revoke", "--token", "unknown") == {"revoked": 0}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (("--host", "a b"), "host 'a b' is neither a name nor an address"),
+    (("--host", "host:5900"), "host 'host:5900' is neither"),
+    (("--host", ""), "host '' is neither"),
+    (("--instance", "x" * 37), "allowed are 1 to 36"),
+    (("--instance", ""), "allowed are 1 to 36"),
+    (("--password-file", "/nonexistent"), "/nonexistent cannot be read"),
+    (("--internal-access-path", "a b"), "without spaces"),
+    (("--internal-access-path", "a\r\nHost: x"), "without spaces"),
+    (("--type", "vnc-direct"), "vnc-direct"),
+])  # fmt: skip
+def test_what_cannot_be_used_is_refused_with_one_line(store, arguments, expected):
+    result = command(store, "console", *CREATE, *arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert expected in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("host", ["[2001:db8::1]", "2001:db8::1", "2001:DB8:0::1"])
+def test_ipv6_hosts_come_with_or_without_brackets(store, host):
+    store.console("create", "--type", "novnc", "--host", host, "--port", "5900")
+    assert store.console("list")["consoles"][0]["host"] == "2001:db8::1"
+
+
+@pytest.mark.parametrize("arguments", [
+    (), ("nonsense",), ("console",), ("console", "create"), ("console", *CREATE, "--port", "0"),
+    ("console", *CREATE, "--port", "70000"), ("console", *CREATE, "--type", "x"), ("console", *CREATE, "--ttl", "-1"),
+    ("console", "revoke"), ("console", "revoke", "--token", "a", "--id", "b"), ("view",),
+    ("view", "h:1", "--type", "x"),
+])  # fmt: skip
+def test_wrong_usage_is_status_2(store, arguments):
+    result = command(store, *arguments)
+    assert result.returncode == 2
+    assert "usage:" in result.stderr
+
+
+@pytest.mark.parametrize(("content", "expected"), [
+    (b"", "has 0 bytes"), (b"\n", "has 0 bytes"), (b"x" * 5000, "has 4097 bytes"), (b"\xff\xfe\n", "is not UTF-8"),
+])  # fmt: skip
+def test_a_password_file_that_holds_no_password_is_refused(store, tmp_path, content, expected):
+    (tmp_path / "password").write_bytes(content)
+    result = command(store, "console", *CREATE, "--password-file", tmp_path / "password")
+    assert result.returncode == 1
+    assert expected in result.stderr
+
+
+def test_a_password_is_printed_nowhere(store):
+    made = command(store, "console", *CREATE, "--password-file", "-", stdin="hunter2hunter2\n")
+    listed = command(store, "console", "list", "--json")
+    assert "hunter2" not in made.stdout + made.stderr + listed.stdout
+    for file in (store.folder / "state").iterdir():
+        assert b"hunter2" not in file.read_bytes()
+
+
+def test_a_store_of_nova_is_only_read(store, tmp_path):
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "nova.sqlite") as database:
+        database.execute(
+            "CREATE TABLE console_auth_tokens (created_at, updated_at, id INTEGER PRIMARY KEY, token_hash,"
+            " console_type, host, port INTEGER, internal_access_path, instance_uuid, expires INTEGER, access_url_base)"
+        )
+    store.write_config(f"[consoleauth]\nconnection = sqlite:///{tmp_path}/nova.sqlite")
+    result = command(store, "console", *CREATE)
+    assert result.returncode == 1
+    assert "only read" in result.stderr
+    assert store.console("list") == {"consoles": []}

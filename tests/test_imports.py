@@ -1,0 +1,124 @@
+"""The dependency law of design.md: what each part of the package may know of the others."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "rfbproxy"
+IO = {"socket", "ssl", "time", "random", "secrets", "os", "asyncio", "select", "selectors", "threading", "subprocess"}
+DOORS = ("rfbproxy.service", "rfbproxy.cli", "rfbproxy.tap", "rfbproxy.foreground", "rfbproxy.command_line")
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def imported(tree):
+    """Dotted names of everything imported, anywhere in a module; `from a import b` is both `a` and `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide what is imported"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imports_of(module):
+    return set(imported(ast.parse((PACKAGE / module).read_text())))
+
+
+def within(name, *parts):
+    return any(name == part or name.startswith(part + ".") for part in parts)
+
+
+def those(*folders_and_files):
+    chosen = [module for module in MODULES if module.startswith(folders_and_files)]
+    assert chosen
+    return chosen
+
+
+def own(module):
+    return {name for name in imports_of(module) if within(name, "rfbproxy")}
+
+
+def other(module):
+    return {name.split(".")[0] for name in imports_of(module)} - {"rfbproxy"}
+
+
+@pytest.mark.parametrize("module", those("rfb/", "wire.py", "errors.py", "secret.py"))
+def test_rfb_has_no_io_no_clock_and_no_randomness(module):
+    assert all(
+        within(name, "rfbproxy.rfb", "rfbproxy.wire", "rfbproxy.errors", "rfbproxy.secret") for name in own(module)
+    )
+    assert other(module) <= (set(sys.stdlib_module_names) - IO) | {"cryptography"}
+
+
+@pytest.mark.parametrize("module", those("client/"))
+def test_client_knows_nothing_of_targets_or_sessions(module):
+    assert not any(
+        within(name, "rfbproxy.target", "rfbproxy.session", "rfbproxy.consoleauth", "rfbproxy.demo", *DOORS)
+        for name in own(module)
+    )
+
+
+@pytest.mark.parametrize("module", those("target/"))
+def test_target_knows_nothing_of_clients_or_sessions(module):
+    assert not any(
+        within(name, "rfbproxy.client", "rfbproxy.session", "rfbproxy.consoleauth", "rfbproxy.demo", *DOORS)
+        for name in own(module)
+    )
+
+
+@pytest.mark.parametrize("module", those("session/"))
+def test_session_joins_what_it_is_given(module):
+    assert not any(within(name, "rfbproxy.demo", "rfbproxy.config", *DOORS) for name in own(module))
+    assert not other(module) & {"socket", "ssl", "autobahn"}
+
+
+@pytest.mark.parametrize("module", those("consoleauth/"))
+def test_consoleauth_knows_no_network_and_only_threaded_knows_twisted(module):
+    assert all(within(name, "rfbproxy.consoleauth", "rfbproxy.errors", "rfbproxy.secret") for name in own(module))
+    assert not other(module) & {"socket", "ssl", "asyncio", "autobahn"}
+    assert ("twisted" in other(module)) <= (module == "consoleauth/threaded.py")
+
+
+@pytest.mark.parametrize("module", those("demo/"))
+def test_the_demo_knows_rfb_alone(module):
+    assert all(
+        within(name, "rfbproxy.demo", "rfbproxy.rfb", "rfbproxy.wire", "rfbproxy.errors", "rfbproxy.secret")
+        for name in own(module)
+    )
+
+
+@pytest.mark.parametrize("module", those("stream.py", "reasons.py"))
+def test_what_client_and_target_share_knows_neither(module):
+    assert all(within(name, "rfbproxy.reasons", "rfbproxy.errors", "rfbproxy.wire") for name in own(module))
+
+
+@pytest.mark.parametrize(
+    "module", [module for module in MODULES if not module.startswith(("cli.", "foreground.", "tap.", "service."))]
+)
+def test_only_the_doors_assemble(module):
+    assert not any(within(name, *DOORS) for name in own(module)), "imports a door"
+    if not module.startswith("session/"):
+        assert not any(within(name, "rfbproxy.session") for name in own(module)), "imports what only a door assembles"
+
+
+def test_the_law_is_held_over_every_module():
+    top = {"__init__.py", "cli.py", "command_line.py", "config.py", "foreground.py", "issue.py", "listening.py"}
+    top |= {"options.py", "service.py", "tap.py", "web/__init__.py"}
+    held = {m for m in MODULES if m.startswith(("rfb/", "client/", "target/", "session/", "consoleauth/", "demo/"))}
+    held |= {"wire.py", "errors.py", "secret.py", "stream.py", "reasons.py"}
+    assert set(MODULES) <= held | top
+
+
+def test_the_walk_sees_every_form_of_import():
+    tree = ast.parse("import a.b\nfrom c import d\ndef f():\n    import e\n    from g.h import i as j\n")
+    assert set(imported(tree)) == {"a.b", "c", "c.d", "e", "g.h", "g.h.i"}
+
+
+def test_the_plugin_names_the_service_maker():
+    plugin = (ROOT / "twisted" / "plugins" / "consoleproxy.py").read_text()
+    assert len(plugin.splitlines()) <= 12
+    assert "rfbproxy" in plugin

@@ -1,0 +1,269 @@
+"""Starting and stopping the real commands: what cannot work is refused with one line and a non-zero status."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import certificate
+from tests.peers import SERVER_INIT, WebSocket, echo, enter, http, rfb_server, target
+from tests.proxy_process import BIN, Proxy, free_port, run, running, until
+
+COMMANDS = [("twistd", "-n", "consoleproxy"), ("consoleproxy", "serve")]
+
+CANNOT_WORK = [
+    ("unreadable certificate", "[DEFAULT]\ncert = {folder}/none.pem", "none.pem cannot be read: No such file"),
+    ("no certificate in it", "[DEFAULT]\ncert = {folder}/nova.conf", "nova.conf holds no usable certificate"),
+    ("key of another", "[DEFAULT]\ncert = {folder}/a.pem\nkey = {folder}/b.key", "b.key is not the key of"),
+    ("ssl_only without certificate", "[DEFAULT]\nssl_only = True", "SSL only and self.pem not found"),
+    ("web missing", "[DEFAULT]\nweb = /nonexistent/web", "Can not find html/js files at /nonexistent/web"),
+    ("unknown value", "[console]\nssl_minimum_version = ssl3", "[console] ssl_minimum_version: Valid values are"),
+    ("no number", "[vnc]\nnovncproxy_port = many", "[vnc] novncproxy_port: "),
+    ("no address", "[consoleproxy]\ntrusted_proxies = friend", "'friend' is no address or network"),
+    ("store's folder missing", "[consoleauth]\nconnection = sqlite:////nonexistent/t.sqlite", "/nonexistent/t.sqlite"),
+    ("store's URL", "[consoleauth]\nconnection = nonsense", "not a database URL"),
+    ("audit log", "[consoleproxy]\naudit_log = /nonexistent/a", "audit_log: /nonexistent/a cannot be written"),
+    ("nothing to listen for", "[vnc]\nenabled = False", "[vnc] enabled is False"),
+    ("nothing to listen on", "[vnc]\nnovncproxy_host =", "novncproxy_host is empty"),
+    ("host of another", "[vnc]\nnovncproxy_host = 192.0.2.1", "cannot listen on 192.0.2.1"),
+    ("garbage", "what is this", "Failed to parse"),
+]
+
+
+def one_line(result: subprocess.CompletedProcess, expected: str) -> None:
+    assert result.returncode == 1, result
+    assert expected in result.stderr
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [case[1:] for case in CANNOT_WORK], ids=[case[0] for case in CANNOT_WORK]
+)
+def test_what_cannot_work_is_refused(tmp_path, options, expected):
+    certificate(tmp_path / "a.pem", tmp_path / "a.key")
+    certificate(tmp_path / "b.pem", tmp_path / "b.key")
+    proxy = Proxy(tmp_path, options.format(folder=tmp_path))
+    one_line(run("twistd", "-n", "consoleproxy", "--config-file", proxy.config, cwd=tmp_path), expected)
+    assert not list(tmp_path.glob("twistd.*")), "twistd left something behind"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_port_that_is_taken_is_refused(tmp_path, command):
+    """Nova exits 0 here."""
+    proxy = Proxy(tmp_path)
+    with socket.create_server(("127.0.0.1", proxy.port)):
+        result = run(*command, "--config-file", proxy.config)
+    one_line(result, f"cannot listen on 127.0.0.1:{proxy.port}: Address already in use")
+
+
+def test_a_missing_configuration_file_is_refused():
+    one_line(run("twistd", "-n", "consoleproxy", "--config-file", "/nonexistent/nova.conf"), "/nonexistent/nova.conf")
+    one_line(run("consoleproxy", "--config-dir", "/nonexistent", "console", "list"), "/nonexistent")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_it_serves_and_stops(tmp_path, command):
+    with running(tmp_path, command=command) as proxy:
+        assert http(proxy.port, "GET /healthz HTTP/1.0\r\n\r\n")[0] == 200
+        status, _, body = http(proxy.port, "GET /readyz HTTP/1.0\r\n\r\n")
+        assert (status, body) == (200, b"ready\n")
+        started = time.monotonic()
+        assert proxy.stop(signal.SIGTERM) == 0
+        assert time.monotonic() - started < 3
+        assert not proxy.records, "health checks leave no audit record"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.jsonl", "log", "nova.conf", "state"]
+        assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_it_runs_without_any_configuration(tmp_path):
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    port = free_port()
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "port.conf").write_text(
+        f"[vnc]\nnovncproxy_host = 127.0.0.1\nnovncproxy_port = {port}\n[DEFAULT]\nstate_path = {tmp_path}/s\n"
+    )
+    process = subprocess.Popen([BIN / "consoleproxy", "--config-dir", tmp_path / "c", "serve", "-n"],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+                               )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert any("listening for VNC consoles" in line for line in process.stdout)
+        assert http(port, "GET / HTTP/1.0\r\n\r\n")[0] == 200
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_old_names_of_nova_are_read(tmp_path, request):
+    port = free_port()
+    with target(echo) as server:
+        proxy = Proxy(tmp_path)
+        proxy.port = port
+        proxy.config.write_text(f"""
+[DEFAULT]
+novncproxy_host = 127.0.0.1
+novncproxy_port = {port}
+novncproxy_base_url = http://$my_ip:{port}/vnc_auto.html
+console_token_ttl = 100
+console_allowed_origins = old.example.net
+vnc_enabled = True
+state_path = {tmp_path}/state
+rpc_backend = rabbit
+[consoleproxy]
+audit_log = {proxy.audit_file}
+[keystone_authtoken]
+whatever = 1
+""")
+        with contextlib.ExitStack() as stack:
+            proxy.start()
+            stack.callback(proxy.stop)
+            created = proxy.console("create", "--type", "novnc", "--host", "127.0.0.1", "--port", str(server.port))
+            assert created["url"].startswith(f"http://127.0.0.1:{port}/vnc_auto.html?path=%3Ftoken%3D")
+            assert 95 <= created["expires"] - time.time() <= 100
+            headers = ("Host: other.example.net", "Origin: http://old.example.net")
+            with WebSocket(port, f"/?token={created['token']}", *headers) as client:
+                assert enter(client) == SERVER_INIT
+        assert "unknown option" not in proxy.log
+
+
+def test_unknown_options_of_our_groups_are_named(tmp_path):
+    with running(tmp_path, "handshake_timeout = 3\n[vnc]\nnovncproxy_prt = 1") as proxy:
+        assert "unknown option [consoleproxy] handshake_timeout in" in proxy.log
+        assert "unknown option [vnc] novncproxy_prt in" in proxy.log
+
+
+def test_readyz_says_that_the_store_fails(tmp_path):
+    with running(tmp_path) as proxy:
+        database = tmp_path / "state" / "consoleproxy.sqlite"
+        for file in database.parent.iterdir():
+            file.write_bytes(b"no database " * 1000)
+        status, _, body = http(proxy.port, "GET /readyz HTTP/1.0\r\n\r\n")
+        assert (status, body) == (503, b"The token store fails.\n")
+        assert http(proxy.port, "GET /healthz HTTP/1.0\r\n\r\n")[0] == 200
+
+
+def test_a_unix_socket_is_listened_on_and_replaced_when_stale(tmp_path):
+    path = tmp_path / "console.sock"
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as stale:
+        stale.bind(str(path))
+    for _ in range(2):
+        with running(tmp_path, f"[vnc]\nnovncproxy_host = unix:{path}"):
+            assert path.stat().st_mode & 0o777 == 0o660
+            with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
+                client.connect(str(path))
+                client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+                assert b" 200 OK\r\n" in client.recv(100)
+
+
+class Foreground:
+    """`view` or `demo`: the URL is the first line of stdout, everything else goes to stderr."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self._stderr = (folder / "stderr").open("w+")
+        self.process = subprocess.Popen([BIN / "consoleproxy", *arguments], stdout=subprocess.PIPE,
+                                        stderr=self._stderr, text=True, cwd=folder)  # fmt: skip
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        assert self.process.wait(10) == 0
+        assert self.process.stdout.read() == ""
+        self._stderr.close()
+
+
+def open_url(url: str) -> WebSocket:
+    match = re.fullmatch(r"http://127\.0\.0\.1:([0-9]+)/vnc_auto\.html\?path=%3Ftoken%3D([0-9a-f-]{36})", url)
+    assert match, url
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return WebSocket(int(match[1]), f"/vnc_auto.html?token={match[2]}")
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_view_shows_one_target(tmp_path):
+    with (
+        target(echo) as server,
+        Foreground(tmp_path, "view", f"127.0.0.1:{server.port}", "--listen", "127.0.0.1:0") as proxy,
+        open_url(proxy.url) as client,
+    ):
+        assert enter(client) == SERVER_INIT
+        assert not (tmp_path / "state").exists()
+
+
+def test_view_reaches_an_ipv6_target(tmp_path):
+    with (
+        target(echo, "::1") as server,
+        Foreground(tmp_path, "view", f"[::1]:{server.port}", "--listen", "127.0.0.1:0") as proxy,
+        open_url(proxy.url) as client,
+    ):
+        assert enter(client) == SERVER_INIT
+
+
+def test_demo_needs_nothing(tmp_path):
+    with Foreground(tmp_path, "demo", "--listen", "127.0.0.1:0") as proxy, open_url(proxy.url) as client:
+        assert client.receive(12) == b"RFB 003.008\n"
+        client.send(b"RFB 003.008\n")
+        assert client.receive(2) == b"\1\1"
+
+
+@pytest.mark.parametrize("where", ["::1:5900", "host", "host:0", "host:99999", "unix:/x", "[::1]", ":5900"])
+def test_view_refuses_what_is_no_target(where):
+    one_line(run("consoleproxy", "view", where, "--listen", "127.0.0.1:0"), repr(where))
+
+
+def test_view_refuses_a_listening_address_that_is_none():
+    one_line(run("consoleproxy", "view", "h:1", "--listen", "::1:6080"), "--listen: '::1:6080' is not an address")
+
+
+def test_tls_is_told_by_the_first_byte_on_the_same_port(tmp_path):
+    import ssl
+
+    certificate(tmp_path / "both.pem", tmp_path / "both.pem")
+    with running(tmp_path, f"[DEFAULT]\ncert = {tmp_path}/both.pem") as proxy:
+        assert http(proxy.port, "GET /healthz HTTP/1.0\r\n\r\n")[0] == 200
+        context = ssl.create_default_context(cafile=str(tmp_path / "both.pem"))
+        with (
+            socket.create_connection(("127.0.0.1", proxy.port), 10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as encrypted,
+        ):
+            encrypted.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert b" 200 OK\r\n" in encrypted.recv(100)
+
+
+def test_ssl_only_refuses_what_is_not_encrypted(tmp_path):
+    certificate(tmp_path / "both.pem", tmp_path / "both.pem")
+    with running(tmp_path, f"[DEFAULT]\ncert = {tmp_path}/both.pem\nssl_only = True") as proxy:
+        status, _, body = http(proxy.port, "GET / HTTP/1.0\r\n\r\n")
+        assert status == 403
+        assert b"encrypted" in body
+
+
+def test_a_token_given_as_an_argument_is_not_in_the_process_list(tmp_path):
+    proxy = Proxy(tmp_path)
+    with target(rfb_server) as server:
+        token = proxy.create(server.port)["token"]
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "consoleproxy.sqlite")) as database:
+        database.execute("BEGIN EXCLUSIVE")  # so that the command waits where it can be looked at
+        command = subprocess.Popen([BIN / "consoleproxy", "--config-file", proxy.config, "console", "revoke",
+                                    "--token", token], stdout=subprocess.PIPE, text=True)  # fmt: skip
+        listed = Path(f"/proc/{command.pid}/cmdline")
+        until(lambda: b"*" * 36 in listed.read_bytes(), "the argument to be hidden")
+        assert token.encode() not in listed.read_bytes()
+        database.rollback()
+    out, _ = command.communicate(timeout=20)
+    assert out.split() == ["revoked", "1"]
