@@ -11,15 +11,15 @@ LISTEN ?= 127.0.0.1:6080
 SOURCES := $(shell find rfbproxy twisted -name '*.py' -o -path 'rfbproxy/web/*') pyproject.toml setup.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv run test check bench clean browser debian
+.PHONY: venv run test check clean browser debian
 
 venv: $(VENV)/.installed browser
 
 run: venv
 ifdef TARGET
-	$(BIN)/consoleproxy view $(TARGET) --listen $(LISTEN)
+	@$(BIN)/consoleproxy view $(TARGET) --listen $(LISTEN)
 else
-	$(BIN)/consoleproxy demo --listen $(LISTEN)
+	@$(BIN)/consoleproxy demo --listen $(LISTEN)
 endif
 
 test: venv debian
@@ -42,6 +42,7 @@ browser: $(SHARE)/.installed
 
 $(VENV)/.created:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; set PYTHON=")'
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo 'Python cannot make virtual environments here: apt install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 

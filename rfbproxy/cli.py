@@ -5,6 +5,7 @@ Exit status: 0 done, 1 refused or failed with one line on stderr, 2 wrong usage.
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,17 +23,23 @@ Command = Callable[[argparse.Namespace, Config], object]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit status."""
-    parsed = _parser().parse_args(arguments)
+    files: list[str] = []
+    folders: list[str] = []
+    parsed = _parser(files, folders).parse_args(arguments, argparse.Namespace(config_file=files, config_dir=folders))
     command: Command = parsed.command
     try:
-        result = command(parsed, Config(parsed.config_file or (), parsed.config_dir or ()))
+        result = command(parsed, Config(files, folders))
     except ConsoleProxyError as error:
         print(f"consoleproxy: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    if result is not None:
-        print(json.dumps(result) if parsed.json else table(result))
+    try:
+        if result is not None:
+            print(json.dumps(result) if parsed.json else table(result), flush=True)
+    except OSError as error:
+        print(f"consoleproxy: done, but the result cannot be printed: {error.strerror}", file=sys.stderr)
+        os._exit(1)  # Python would try to print it again
 
 
 def console_create(parsed: argparse.Namespace, config: Config) -> object:
@@ -101,7 +108,7 @@ def serve(parsed: argparse.Namespace, config: Config) -> None:
     """Run the service."""
     from rfbproxy.foreground import serve as run
 
-    run(config, parsed.config_file or [], parsed.config_dir or [], nodaemon=parsed.nodaemon)
+    run(config, parsed.config_file, parsed.config_dir, nodaemon=parsed.nodaemon)
 
 
 def view(parsed: argparse.Namespace, config: Config) -> None:
@@ -140,21 +147,29 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _common(default: object) -> argparse.ArgumentParser:
+class _Collect(argparse.Action):
+    """Appends to one list wherever on the line the option stands; argparse's own would forget what came before."""
+
+    def __call__(self, parser: object, namespace: object, values: object, option_string: object = None) -> None:
+        self.const.append(values)
+
+
+def _common(files: list[str], folders: list[str], json_default: object) -> argparse.ArgumentParser:
     """The options that every command takes, before its name or after it."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=default)
-    common.add_argument("--config-file", action="append", metavar="FILE", help="nova.conf; may be given several times")
-    common.add_argument("--config-dir", action="append", metavar="DIR", help="folder of *.conf files")
-    common.add_argument("--json", action="store_true", default=default or False, help="print one JSON document")
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    several = "may be given several times"
+    common.add_argument("--config-file", action=_Collect, const=files, metavar="FILE", help=f"nova.conf; {several}")
+    common.add_argument("--config-dir", action=_Collect, const=folders, metavar="DIR", help=f"*.conf in it; {several}")
+    common.add_argument("--json", action="store_true", default=json_default, help="print one JSON document")
     return common
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
+    before, after = _common(files, folders, False), _common(files, folders, argparse.SUPPRESS)
     parser = argparse.ArgumentParser(
-        prog="consoleproxy", description="A console proxy that understands VNC.", parents=[_common(None)]
+        prog="consoleproxy", description="A console proxy that understands VNC.", parents=[before]
     )
     parser.add_argument("--version", action="version", version=f"consoleproxy {__version__}")
-    after = _common(argparse.SUPPRESS)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(to: argparse._SubParsersAction, name: str, command: Command, what: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
@@ -168,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     added = add(commands, "serve", serve, "run the service in the foreground")
     added.add_argument("-n", "--nodaemon", action="store_true", help="stay in the foreground whatever `daemon` says")
 
-    console = commands.add_parser("console", help="create, list and revoke consoles")
+    console = commands.add_parser("console", parents=[after], help="create, list and revoke consoles")
     consoles = console.add_subparsers(metavar="COMMAND", required=True)
     _add_create(add(consoles, "create", console_create, "issue a token for a console and print its access URL"))
     add(consoles, "list", console_list, "list the consoles that can be opened now")

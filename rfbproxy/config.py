@@ -1,6 +1,7 @@
 """Reading `nova.conf`, and judging all of it before anything starts."""
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -13,6 +14,8 @@ from rfbproxy.errors import ConfigError
 from rfbproxy.options import FOREIGN, GROUPS
 from rfbproxy.rfb import SecurityType
 
+_BARE_NAME = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]?")
+
 Network = IPv4Network | IPv6Network
 
 logging.getLogger("oslo_config").setLevel(logging.ERROR)  # old names are welcome here, and not worth a warning
@@ -24,6 +27,12 @@ SECURITY_WORDS = {
     "ard": SecurityType.APPLE_DH,
     "mslogon2": SecurityType.MSLOGON2,
     "none": SecurityType.NONE,
+}
+BASE_URLS = {
+    "novnc": ("vnc", "novncproxy_base_url"),
+    "xvpvnc": ("vnc", "xvpvncproxy_base_url"),
+    "spice-html5": ("spice", "html5proxy_base_url"),
+    "spice-direct": ("spice", "spice_direct_proxy_base_url"),
 }
 DEFAULT_PREFERENCE = (SecurityType.VNC_AUTHENTICATION, SecurityType.NONE)  # of the types that are spoken
 
@@ -78,6 +87,9 @@ class Config:
             self._read_all()
         except (cfg.Error, ValueError, OSError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
+        self._check_origins()
+        for console_type in BASE_URLS:
+            self.base_url(console_type)
         self.trusted_proxies = tuple(self._networks(self["consoleproxy", "trusted_proxies"]))
         self.unknown = tuple(
             self._unknown([*files, *(str(p) for f in folders for p in sorted(Path(f).glob("*.conf")))])
@@ -126,23 +138,13 @@ class Config:
         words = self.words("vnc", "auth_schemes")
         return tuple(SECURITY_WORDS[word.lower()] for word in words) or DEFAULT_PREFERENCE
 
-    @property
-    def security_words(self) -> tuple[str, ...]:
-        """The words of `auth_schemes`, as they were given."""
-        return self.words("vnc", "auth_schemes")
-
     def base_url(self, console_type: str) -> str:
         """What access URLs of a console type begin with.
 
         Raises:
             ConfigError: consoles of this type are not given out by URL here.
         """
-        option = {
-            "novnc": ("vnc", "novncproxy_base_url"),
-            "xvpvnc": ("vnc", "xvpvncproxy_base_url"),
-            "spice-html5": ("spice", "html5proxy_base_url"),
-            "spice-direct": ("spice", "spice_direct_proxy_base_url"),
-        }.get(console_type)
+        option = BASE_URLS.get(console_type)
         if option is None:
             raise ConfigError(f"console type {console_type!r} has no access URL in this version")
         base = self.text(*option) or ""
@@ -158,6 +160,13 @@ class Config:
                 except cfg.ConfigFileValueError as error:  # its text names the file in a form not meant for people
                     why = str(error).partition(" is not valid: ")[2] or str(error)
                     raise ConfigError(f"[{group}] {option.dest}: {' '.join(why.split())}") from error
+
+    def _check_origins(self) -> None:
+        for name in self.words("console", "allowed_origins"):
+            if not _BARE_NAME.fullmatch(name):
+                raise ConfigError(
+                    f"[console] allowed_origins: {name!r} is not a bare host name (without scheme, port and path)"
+                )
 
     def _networks(self, words: object) -> Iterable[Network]:
         for word in words if isinstance(words, list) else []:

@@ -11,7 +11,7 @@ from rfbproxy.consoleauth import SqlStore
 from rfbproxy.issue import EXPIRES_LIMIT, Console, issue
 from rfbproxy.service import ConsoleProxyService, install_signals, make_service
 
-EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - told apart, not bound
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not bound
 
 
 def serve(config: Config, files: list[str], folders: list[str], *, nodaemon: bool) -> None:
@@ -39,11 +39,11 @@ def view(config: Config, address: Address, console: Console) -> None:
     service = make_service(config, reactor, store=store, address=address)
     issued = issue(store, console, base=_base_url(service), ttl=EXPIRES_LIMIT, now=int(time()))
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
-    print(issued.url.reveal(), flush=True)
-    if service.address.host in EVERYWHERE and service.address.path is None:
-        print("(any address of this machine will do in place of 127.0.0.1)", file=sys.stderr)
     install_signals(service, reactor)
     reactor.callWhenRunning(service.startService)
+    reactor.callWhenRunning(print, issued.url.reveal(), flush=True)
+    if service.address.host in EVERYWHERE and service.address.path is None:
+        print("(any address of this machine will do in place of 127.0.0.1)", file=sys.stderr)
     reactor.run()
 
 

@@ -25,7 +25,7 @@ def listen(address: Address, *, unix_mode: int = 0o660) -> socket.socket:
 
 
 def _listen_tcp(address: Address) -> socket.socket:
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, where = found[0]
     listening = socket.socket(family, kind, protocol)
     try:

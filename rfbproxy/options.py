@@ -22,7 +22,22 @@ def _old(*names: str, group: str = "DEFAULT") -> list[cfg.DeprecatedOpt]:
     return [cfg.DeprecatedOpt(name, group=group) for name in names]
 
 
-_SECONDS = {"min": 0.001}
+LONGEST_S = 10_000_000.0  # about four months
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= LONGEST_S:  # nan too
+        raise ValueError(f"{text!r} is not a number of seconds; 0 to {LONGEST_S:.0f} is")
+    return seconds
+
+
+def _deadline(text: str) -> float:
+    seconds = _seconds(text)
+    if seconds < 0.001:
+        raise ValueError(f"{text!r} is not a deadline in seconds; 0.001 to {LONGEST_S:.0f} is")
+    return seconds
+
 
 DEFAULT = [
     cfg.BoolOpt("daemon", default=False, help="Become a background process (`consoleproxy serve` only)."),
@@ -69,6 +84,7 @@ VNC = [
 ]
 
 SPICE = [
+    cfg.BoolOpt("enabled", default=False, help="Listen for SPICE consoles; not yet done: a warning is logged."),
     cfg.StrOpt(
         "html5proxy_base_url",
         default="http://127.0.0.1:6082/spice_auto.html",
@@ -117,12 +133,12 @@ CONSOLEPROXY = [
     ),
     cfg.ListOpt("trusted_proxies", default=[], help="Addresses and networks whose X-Forwarded headers are believed."),
     cfg.StrOpt("unix_socket_mode", default="0660", regex=r"^0?[0-7]{3}$", help="Mode of UNIX sockets, octal."),
-    cfg.FloatOpt("handshake_timeout_s", default=10, **_SECONDS, help="Deadline of each step of a handshake."),
-    cfg.FloatOpt("connect_timeout_s", default=10, **_SECONDS, help="Deadline for connecting to a target."),
-    cfg.FloatOpt("ping_interval_s", default=25, **_SECONDS, help="Between pings to WebSocket clients."),
-    cfg.FloatOpt("idle_timeout_s", default=0, min=0, help="End sessions that relay nothing for so long; 0: never."),
-    cfg.FloatOpt("session_limit_s", default=0, min=0, help="End sessions that are open for so long; 0: never."),
-    cfg.FloatOpt("drain_timeout_s", default=3, min=0, help="For sessions to end in at shutdown."),
+    cfg.Opt("handshake_timeout_s", type=_deadline, default=10, help="Deadline of each step of a handshake."),
+    cfg.Opt("connect_timeout_s", type=_deadline, default=10, help="Deadline for connecting to a target."),
+    cfg.Opt("ping_interval_s", type=_deadline, default=25, help="Between pings to WebSocket clients."),
+    cfg.Opt("idle_timeout_s", type=_seconds, default=0, help="End sessions that relay nothing for so long; 0: never."),
+    cfg.Opt("session_limit_s", type=_seconds, default=0, help="End sessions that are open for so long; 0: never."),
+    cfg.Opt("drain_timeout_s", type=_seconds, default=3, help="For sessions to end in at shutdown."),
     cfg.IntOpt("max_sessions", default=0, min=0, help="How many sessions may live at once; 0: no limit."),
     cfg.IntOpt("max_connections_per_source", default=200, min=0, help="The same for one client address; 0: no limit."),
 ]
@@ -155,7 +171,6 @@ FOREIGN: dict[str, frozenset[str]] = {
     ),
     "spice": frozenset(
         [
-            "enabled",
             "agent_enabled",
             "keymap",
             "server_listen",

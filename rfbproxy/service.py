@@ -14,6 +14,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from rfbproxy import web
 from rfbproxy.client.listener import ClientFactory, Listener
@@ -59,7 +60,7 @@ class ConsoleProxyService(Service):
         )
         self._listener = self._make_listener(config)
         self._factory = ClientFactory(self._listener)
-        self._ready_answer: tuple[float, str | None] | None = None
+        self._ready_answer: tuple[float, Deferred[str | None]] | None = None
         self._ports: list[IListeningPort] = []
         self._purging = LoopingCall(self._purge)
         self._purging.clock = reactor
@@ -96,6 +97,8 @@ class ConsoleProxyService(Service):
             _log.warn("unknown option {name} is ignored", name=name)
         if (self._config.text("DEFAULT", "record") or "False").lower() != "false":
             _log.warn("[DEFAULT] record is set, but this version does not record: sessions are NOT recorded")
+        if self._config.flag("spice", "enabled"):
+            _log.warn("[spice] enabled is set, but this version does not speak SPICE: it is NOT listened for")
         self._store.start()
         listening, self._socket = self._socket, None
         if listening is not None:
@@ -143,8 +146,16 @@ class ConsoleProxyService(Service):
         if not self._visits.accepting:
             return "The service is stopping."
         if self._ready_answer is None or now - self._ready_answer[0] >= READY_KEPT_S:
-            self._ready_answer = (now, await self._check_ready())
-        return self._ready_answer[1]
+            # Put down before it is there, so that those who ask meanwhile wait for the same one.
+            self._ready_answer = (now, Deferred.fromCoroutine(self._check_ready()).addErrback(_check_failed))
+        answer: Deferred[str | None] = Deferred()
+
+        def pass_on(problem: str | None) -> str | None:
+            answer.callback(problem)
+            return problem
+
+        self._ready_answer[1].addCallback(pass_on)
+        return await answer
 
     async def _check_ready(self) -> str | None:
         if not websocket_opens(self._listener):
@@ -177,7 +188,7 @@ def make_service(
     Raises:
         ConfigError, StoreError: one line that says what cannot be used.
     """
-    if not config.flag("vnc", "enabled"):
+    if address is None and not config.flag("vnc", "enabled"):
         raise ConfigError("[vnc] enabled is False, and there is nothing else to listen for")
     if address is None and config.text("vnc", "novncproxy_host") is None:
         raise ConfigError("[vnc] novncproxy_host is empty, and there is nothing else to listen on")
@@ -193,10 +204,10 @@ def open_store(config: Config) -> SqlStore:
     url = config.text("consoleauth", "connection") or ""
     state = Path(config.text("DEFAULT", "state_path") or ".")
     state_url = config.text("consoleproxy", "state_connection") or f"sqlite:///{state}/grants.sqlite"
-    if str(state) in url or str(state) in state_url:
-        try:
-            state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        if f"{state}/" in url:
             raise StoreError(f"[DEFAULT] state_path: {state} cannot be made: {error.strerror}") from error
     store = SqlStore(url, state_url)
     store.open()
@@ -207,13 +218,16 @@ def install_signals(service: ConsoleProxyService, reactor: Any) -> None:
     """End cleanly, with status 0, on SIGTERM and SIGINT; the reactor's own handlers would end with the signal."""
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if not reactor.running:
+            raise SystemExit(0)
         reactor.callFromThread(lambda: service.stopService().addBoth(lambda _: _stop_reactor(reactor)))
 
     def install() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
 
-    reactor.callWhenRunning(install)
+    install()
+    reactor.callWhenRunning(install)  # again: the reactor puts its own there when it starts
 
 
 def _stop_reactor(reactor: Any) -> None:
@@ -271,6 +285,11 @@ _NOVNC_FOLDERS = (
     Path(sys.prefix) / "share" / "rfbproxy" / "node_modules" / "@novnc" / "novnc",
     Path("/usr/share/novnc"),
 )
+
+
+def _check_failed(failure: Failure) -> str:
+    _log.failure("the readiness check failed", failure)
+    return "The readiness check failed."
 
 
 async def _maybe(result: object) -> None:

@@ -1,12 +1,13 @@
 """`consoleproxy console …`: what it prints, for people and as JSON, and what it refuses."""
 
 import json
+import subprocess
 import time
 import uuid
 
 import pytest
 
-from tests.proxy_process import Proxy, run
+from tests.proxy_process import BIN, Proxy, run
 
 
 @pytest.fixture
@@ -45,6 +46,23 @@ def test_json_may_stand_before_or_after_the_command(store):
     before = command(store, "--json", "console", *CREATE)
     after = command(store, "console", *CREATE, "--json")
     assert json.loads(before.stdout).keys() == json.loads(after.stdout).keys()
+
+
+def test_options_before_and_after_the_command_add_up(store, tmp_path):
+    (tmp_path / "more.conf").write_text("[vnc]\nnovncproxy_base_url = http://more.example/vnc.html\n")
+    result = command(store, "console", "--json", *CREATE, "--config-file", tmp_path / "more.conf")
+    assert json.loads(result.stdout)["url"].startswith("http://more.example/")
+    assert len(store.console("list")["consoles"]) == 1, "the first file named the store"
+
+
+def test_a_result_that_cannot_be_printed_is_one_line(store):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        result = subprocess.run(
+            [BIN / "consoleproxy", "--config-file", store.config, "console", "list"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False,
+        )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr == "consoleproxy: done, but the result cannot be printed: No space left on device\n"
 
 
 def test_for_people_there_is_a_table(store):

@@ -33,6 +33,10 @@ CANNOT_WORK = [
     ("nothing to listen for", "[vnc]\nenabled = False", "[vnc] enabled is False"),
     ("nothing to listen on", "[vnc]\nnovncproxy_host =", "novncproxy_host is empty"),
     ("host of another", "[vnc]\nnovncproxy_host = 192.0.2.1", "cannot listen on 192.0.2.1"),
+    ("no time", "[consoleproxy]\nhandshake_timeout_s = nan", "handshake_timeout_s: 'nan' is not a number of seconds"),
+    ("endless", "[consoleproxy]\nidle_timeout_s = inf", "idle_timeout_s: 'inf' is not a number of seconds"),
+    ("base", "[vnc]\nnovncproxy_base_url = foo", "[vnc] novncproxy_base_url: 'foo' is not a URL"),
+    ("origin", "[console]\nallowed_origins = https://a.example:443", "'https://a.example:443' is not a bare host name"),
     ("garbage", "what is this", "Failed to parse"),
 ]
 
@@ -81,6 +85,36 @@ def test_it_serves_and_stops(tmp_path, command):
         assert not proxy.records, "health checks leave no audit record"
         assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.jsonl", "log", "nova.conf", "state"]
         assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_in_the_background_it_sees_tokens_that_come_later(tmp_path):
+    """A connection to SQLite must not be carried across the fork: its locks are not."""
+    proxy = Proxy(tmp_path, "[DEFAULT]\ndaemon = True")
+    with target(echo) as server:
+        assert run("consoleproxy", "--config-file", proxy.config, "serve", cwd=tmp_path).returncode == 0
+        log = tmp_path / "twistd.log"
+        until(lambda: log.exists() and "listening for VNC consoles" in log.read_text(), "the daemon to listen")
+        pid = next(
+            int(status.parent.name)
+            for status in Path("/proc").glob("[0-9]*/cmdline")
+            if str(proxy.config).encode() in status.read_bytes()
+        )
+        try:
+            for _ in range(3):
+                where = ("--type", "novnc", "--host", "127.0.0.1", "--port", str(server.port))
+                created = proxy.console("create", *where)
+                with WebSocket(proxy.port, f"/?token={created['token']}") as client:
+                    assert enter(client) == SERVER_INIT
+        finally:
+            os.kill(pid, signal.SIGTERM)
+            until(lambda: not Path(f"/proc/{pid}").exists(), "the daemon to end")
+
+
+@pytest.mark.parametrize("command", ["view 127.0.0.1:1", "demo"])
+def test_a_signal_right_after_the_url_ends_cleanly(tmp_path, command):
+    for _ in range(3):
+        with Foreground(tmp_path, *command.split(), "--listen", "127.0.0.1:0") as proxy:
+            assert proxy.url.startswith("http://127.0.0.1:")
 
 
 def test_it_runs_without_any_configuration(tmp_path):
@@ -148,6 +182,17 @@ def test_readyz_says_that_the_store_fails(tmp_path):
         status, _, body = http(proxy.port, "GET /readyz HTTP/1.0\r\n\r\n")
         assert (status, body) == (503, b"The token store fails.\n")
         assert http(proxy.port, "GET /healthz HTTP/1.0\r\n\r\n")[0] == 200
+
+
+def test_a_store_that_is_removed_is_noticed_and_a_new_one_is_used(tmp_path):
+    with running(tmp_path) as proxy, target(echo) as server:
+        proxy.create(server.port)
+        for file in (tmp_path / "state").iterdir():
+            file.unlink()
+        assert http(proxy.port, "GET /readyz HTTP/1.0\r\n\r\n")[0] == 503
+        token = proxy.create(server.port)["token"]  # makes the store anew, as the command does
+        with WebSocket(proxy.port, f"/?token={token}") as client:
+            assert enter(client) == SERVER_INIT
 
 
 def test_a_unix_socket_is_listened_on_and_replaced_when_stale(tmp_path):

@@ -6,6 +6,7 @@ to the pages, one request at a time: a proxy in front may reuse a connection tha
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -23,7 +24,6 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES
 from twisted.web.server import Site
 from zope.interface import implementer
 
@@ -264,7 +264,7 @@ class ClientConnection(Protocol):
         )
         body = f"{error.sentence}\n".encode()
         head = [
-            f"HTTP/1.1 {error.status} {RESPONSES.get(error.status, b'Refused').decode()}",
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
             "Content-Type: text/plain; charset=utf-8",
             f"Content-Length: {len(body)}",
             "Cache-Control: no-store",

@@ -31,12 +31,12 @@ def check_origin_host(origin: str | None, host: str | None, allowed: Collection[
         return
     split = _split(origin)
     if split is None or not split.scheme:
-        raise _refused(f"Origin {origin[:200]!r} is not a URL", NOT_VALID)
+        raise _refused("Origin is not a URL", NOT_VALID)
     names = {name.strip().strip("[]").lower() for name in allowed}
     if host is not None and (own := host_name(host)):
         names.add(own)
     if split.hostname not in names:  # urlsplit gives it in lower case and without brackets
-        raise _refused(f"Origin {origin[:200]!r} is not among {sorted(names)}", OTHER_HOST)
+        raise _refused(f"Origin's host {str(split.hostname)[:200]!r} is not among {sorted(names)}", OTHER_HOST)
 
 
 def check_origin_scheme(origin: str | None, forwarded_proto: str | None, access_url_base: str | None) -> None:

@@ -131,7 +131,7 @@ class Pages(Resource):
             policy = _PAGE_POLICY
             if path[1:2] == ["novnc"]:
                 file = folders.novnc and _inside(folders.novnc, path[2:])
-            else:
+            elif Path(path[-1]).suffix in _TYPES:  # and no Python
                 file = _inside(folders.own, path[1:])
         else:
             policy = ""  # the operator's pages may need more than ours

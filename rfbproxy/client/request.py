@@ -36,7 +36,7 @@ def token_of(head: RequestHead) -> str | None:
 
 def _query_of(target: str) -> dict[str, list[str]]:
     try:
-        return parse_qs(urlsplit(target).query, max_num_fields=100)
+        return parse_qs(urlsplit(target).query)
     except ValueError:
         return {}
 

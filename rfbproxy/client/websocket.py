@@ -212,7 +212,7 @@ class ClientWebSocket(WebSocketServerProtocol):  # type: ignore[misc]
             return
         self.stream.broken = f"WebSocket: {reason}"
         in_time = self.is_up
-        super()._fail_connection(code, reason)
+        super()._fail_connection(code, CloseReason.PROTOCOL_ERROR.sentence)
         if in_time:
             self.unregisterProducer()
             end_sending(self.transport)

@@ -43,6 +43,7 @@ class Database:
         sqlite = parsed.get_backend_name() == "sqlite"
         self.in_memory = sqlite and parsed.database in (None, "", ":memory:")
         self._file: Path | None = None
+        self._identity: tuple[int, int] | None = None
         if sqlite and not self.in_memory and "uri" not in parsed.query:
             self._file = Path(parsed.database or "").absolute()
             parsed = parsed.set(database=str(self._file))
@@ -55,6 +56,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection for queries alone."""
+        self._notice_a_new_file()
         with self._errors(), self._turn, self._engine.connect() as connection:
             yield connection
 
@@ -102,9 +104,27 @@ class Database:
         if self._file is not None:
             self._write_ahead()
 
+    def release(self) -> None:
+        """Give all connections back; new ones are made when they are needed. A memory database keeps its only one."""
+        if not self.in_memory:
+            self._engine.dispose()
+
     def close(self) -> None:
         """Give all connections back."""
         self._engine.dispose()
+
+    def _notice_a_new_file(self) -> None:
+        """Leave a file that was removed or replaced: SQLite would go on reading it for ever."""
+        if self._file is None:
+            return
+        try:
+            found = self._file.stat()
+        except FileNotFoundError:
+            raise self._failed("the file is gone") from None
+        identity = (found.st_dev, found.st_ino)
+        if identity != self._identity:
+            self._identity = identity
+            self._engine.dispose()
 
     def _create(self, tables: tuple[Table, ...]) -> None:
         with self.writing() as connection:

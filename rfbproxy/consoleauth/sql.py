@@ -54,12 +54,15 @@ class SqlStore:
         return self._database.in_memory
 
     def open(self) -> None:
-        """Connect, and make or recognise the tables."""
+        """Connect, and make or recognise the tables; no connection is kept, so the program may still fork."""
         try:
             self._found = self._recognise()
         except StoreError:
             self.close()
             raise
+        for database in (self._database, self._state):
+            if database is not None:
+                database.release()
 
     def close(self) -> None:
         """Give all connections back; a memory database is forgotten."""

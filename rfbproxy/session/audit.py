@@ -52,6 +52,7 @@ class AuditLog:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
+        self._torn = False  # whether the last line may lack its end
         if file is not None:
             try:
                 self._append(b"")
@@ -62,13 +63,17 @@ class AuditLog:
         """Append one record; a failure is logged with the record, which then is in the log at least."""
         line = json.dumps(asdict(record))
         try:
-            self._append(line.encode() + b"\n")
+            self._append((b"\n" if self._torn else b"") + line.encode() + b"\n")
+            self._torn = False
         except OSError as error:
+            self._torn = True
             _log.error("audit record not written to {file}: {error}: {line}", file=self._file, error=error, line=line)
 
     def _append(self, line: bytes) -> None:
         if self._file is None:
             return
-        descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Opening a pipe that nobody reads fails instead of waiting.
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        descriptor = os.open(self._file, how, 0o600)
         with os.fdopen(descriptor, "ab") as file:
             file.write(line)

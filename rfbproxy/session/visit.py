@@ -1,6 +1,7 @@
 """One visit, told as the story it is: greet, authorise, dial, log in, let in, relay, and say why it ended."""
 
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +24,8 @@ from rfbproxy.stream import ClientStream, Stream
 from rfbproxy.target.dial import Dialler
 from rfbproxy.target.preamble import ConnectPreamble, PreambleRefused
 from rfbproxy.wire import Conversation, EndOfStream
+
+SHUTDOWN_PATIENCE_S = 1.0  # for a client to say its version, so that it can be told in RFB
 
 T = TypeVar("T")
 
@@ -134,6 +137,12 @@ class Visit:
         greeting.addTimeout(self._rules.handshake_timeout_s, self._world.clock)
         greeting.addCallbacks(self._note_version, self._not_greeted).addCallback(self._greeted.callback)
 
+    def _until_greeted(self) -> Deferred[None]:
+        """Fires at the greeting's end; may be cancelled, while the greeting itself goes on for a refusal's sake."""
+        greeted: Deferred[None] = Deferred()
+        self._greeted.addCallback(greeted.callback)
+        return greeted
+
     def _client_left(self) -> Refused:
         if self._client.broken is not None:
             return _client_fault(self._client.broken)
@@ -193,9 +202,7 @@ class Visit:
     async def _let_in(self, target: Stream) -> bool:
         """The target has accepted us, so the client may come in; says whether it shares the desktop."""
         target.on_end = lambda: self.end(Refused(CloseReason.TARGET_UNREACHABLE, "target left during the handshake"))
-        greeted: Deferred[None] = Deferred()  # may be cancelled, while the greeting itself goes on for a refusal's sake
-        self._greeted.addCallback(greeted.callback)
-        await self._step(greeted, None)
+        await self._step(self._until_greeted(), None)
         try:
             self._handshake.offer()
             entered = await self._step(
@@ -244,7 +251,12 @@ class Visit:
             self._handshake.refuse(refused.sentence)
             self._client_talk.flush()
             if self._handshake.version is None:
-                await self._greeted  # ends within its deadline; then the refusal has been sent, or cannot be
+                # It comes within its deadline; then the refusal has been sent, or cannot be.
+                greeted = self._until_greeted()
+                if refused.reason is CloseReason.SHUTDOWN:
+                    greeted.addTimeout(SHUTDOWN_PATIENCE_S, self._world.clock)
+                with suppress(DeferredTimeout):
+                    await greeted
         self._client.close_because(refused)
 
     async def _handshake_step(self, step: Coroutine[Any, Any, T]) -> T:

@@ -232,7 +232,7 @@ def test_a_violation(case):
 def test_nova_W32_a_text_frame():
     console = Console()
     console.send(frame(b"hello", opcode=TEXT))
-    assert console.frames() == [closing(1003, "Text frames are not supported")]
+    assert console.frames() == [closing(1003, CloseReason.PROTOCOL_ERROR.sentence)]
 
 
 def test_a_violation_keeps_nothing_of_what_follows():
