@@ -58,6 +58,7 @@ def console_create(parsed: argparse.Namespace, config: Config) -> object:
         internal_access_path=parsed.internal_access_path,
         idle_timeout_s=parsed.idle_timeout,
         time_limit_s=parsed.time_limit,
+        allow_power=parsed.allow_power,
     )
     ttl = parsed.ttl if parsed.ttl is not None else int(config.number("consoleauth", "token_ttl"))
     with closing(open_store(config)) as store:
@@ -108,7 +109,14 @@ def serve(parsed: argparse.Namespace, config: Config) -> None:
     """Run the service."""
     from rfbproxy.foreground import serve as run
 
-    run(config, parsed.config_file, parsed.config_dir, nodaemon=parsed.nodaemon)
+    run(
+        config,
+        parsed.config_file,
+        parsed.config_dir,
+        nodaemon=parsed.nodaemon,
+        pid_file=parsed.pidfile,
+        log_file=parsed.logfile,
+    )
 
 
 def view(parsed: argparse.Namespace, config: Config) -> None:
@@ -182,6 +190,8 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
     added.add_argument("--listen", default=DEFAULT_LISTEN, metavar="ADDR:PORT", help=f"default {DEFAULT_LISTEN}")
     added = add(commands, "serve", serve, "run the service in the foreground")
     added.add_argument("-n", "--nodaemon", action="store_true", help="stay in the foreground whatever `daemon` says")
+    added.add_argument("--pidfile", metavar="F", help="file for the process id; none unless given")
+    added.add_argument("--logfile", metavar="F", help="in the background twistd.log unless given, else the terminal")
 
     console = commands.add_parser("console", parents=[after], help="create, list and revoke consoles")
     consoles = console.add_subparsers(metavar="COMMAND", required=True)
@@ -198,7 +208,7 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
 
 def _add_view(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="HOST:PORT", help="the VNC server; IPv6 in brackets")
-    parser.add_argument("--type", choices=["novnc"], default="novnc", help="how the viewer comes in")
+    parser.add_argument("--type", choices=["novnc", "xvpvnc"], default="novnc", help="browser or Java viewer")
     parser.add_argument("--listen", default=DEFAULT_LISTEN, metavar="ADDR:PORT", help=f"default {DEFAULT_LISTEN}")
     _add_login(parser)
 
@@ -219,6 +229,7 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--internal-access-path", metavar="P", help="ask the target for this path with CONNECT first")
     parser.add_argument("--idle-timeout", type=_seconds, metavar="S", help="end sessions that relay nothing so long")
     parser.add_argument("--time-limit", type=_seconds, metavar="S", help="end sessions that are open so long")
+    parser.add_argument("--allow-power", action="store_true", help="let viewers shut down and reset the machine")
 
 
 if __name__ == "__main__":

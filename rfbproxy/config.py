@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +17,8 @@ from rfbproxy.rfb import SecurityType
 _BARE_NAME = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]?")
 
 Network = IPv4Network | IPv6Network
+UNIX_PEER = "unix"  # the name of everybody who comes by a UNIX socket
+Trusted = Network | str
 
 logging.getLogger("oslo_config").setLevel(logging.ERROR)  # old names are welcome here, and not worth a warning
 
@@ -66,18 +68,54 @@ def parse_address(text: str, what: str) -> Address:
     return Address(host[1:-1] if bracketed else host, int(port))
 
 
+def parse_host(text: str, what: str) -> str:
+    """Read a host that stands without its port: a name, IPv4, or IPv6 with or without brackets and zone.
+
+    Raises:
+        ConfigError: a port stands with it, or may do so: `2001:db8::1:6080` has two meanings.
+    """
+    bracketed = text.startswith("[") and text.endswith("]")
+    host = text[1:-1] if bracketed else text
+    if ":" not in host and not bracketed:
+        return host
+    rest, _, last = host.rpartition(":")
+    if not bracketed and re.fullmatch("[0-9]{4}", last) and _is_ipv6(rest):
+        raise ConfigError(
+            f"{what}: {text!r} may be an address, or {rest} with the port {last}; "
+            f"[{host}] is the one, [{rest}] the other, whose port has an option of its own"
+        )
+    if not _is_ipv6(host):
+        raise ConfigError(f"{what}: {text!r} is not a host; a name, IPv4 or IPv6 is, and its port has its own option")
+    return host
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 class Config:
     """The options of the files that were given, every one of them read and valid.
 
     Args:
         files: configuration files, later ones win.
         folders: folders of `*.conf` files.
+        base: None: the working folder, which twistd may leave later.
 
     Raises:
         ConfigError: a file cannot be read, or an option's value cannot be used; one line that names it.
+
+    Attributes:
+        base: what relative paths start from.
     """
 
-    def __init__(self, files: Sequence[str] = (), folders: Sequence[str] = ()) -> None:
+    def __init__(self, files: Sequence[str] = (), folders: Sequence[str] = (), *, base: Path | None = None) -> None:
+        self.base = base or Path.cwd()
+        files, folders = self._absolute(files), self._absolute(folders)
+        self._places = (files, folders)
         self._conf = cfg.ConfigOpts()
         for group, options in GROUPS.items():
             self._conf.register_opts(options, group=None if group == "DEFAULT" else group)
@@ -85,12 +123,13 @@ class Config:
         try:
             self._conf(arguments, project="consoleproxy", default_config_files=[], default_config_dirs=[])
             self._read_all()
+            self._conf.set_override("state_path", *self._absolute([str(self["DEFAULT", "state_path"])]))
         except (cfg.Error, ValueError, OSError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
         self._check_origins()
         for console_type in BASE_URLS:
             self.base_url(console_type)
-        self.trusted_proxies = tuple(self._networks(self["consoleproxy", "trusted_proxies"]))
+        self.trusted_proxies = tuple(self._trusted(self["consoleproxy", "trusted_proxies"]))
         self.unknown = tuple(
             self._unknown([*files, *(str(p) for f in folders for p in sorted(Path(f).glob("*.conf")))])
         )
@@ -98,6 +137,19 @@ class Config:
     def __getitem__(self, key: tuple[str, str]) -> object:
         group, name = key
         return getattr(self._conf, name) if group == "DEFAULT" else getattr(self._conf[group], name)
+
+    def again(self) -> "Config":
+        """The same files as they are now.
+
+        Raises:
+            ConfigError: as for the first time.
+        """
+        return Config(*self._places, base=self.base)
+
+    def path(self, group: str, name: str) -> Path | None:
+        """An option that names a file; None where it is unset or empty."""
+        value = self.text(group, name)
+        return self.base / value if value is not None else None
 
     def text(self, group: str, name: str) -> str | None:
         """A string option; None where it is unset or empty."""
@@ -117,15 +169,26 @@ class Config:
         value = self[group, name]
         return tuple(str(word) for word in value) if isinstance(value, list) else ()
 
-    @property
-    def novnc_address(self) -> Address:
-        """Where browsers come in for VNC."""
-        host = self.text("vnc", "novncproxy_host") or ""
-        if host.startswith("unix:"):
-            return parse_address(host, "[vnc] novncproxy_host")
-        if host in ("", "0.0.0.0") and self.flag("DEFAULT", "source_is_ipv6"):  # noqa: S104 - the operator's choice
+    def addresses(self, group: str, listener: str) -> tuple[Address, ...]:
+        """Where a listener listens: each of `*_host` with `*_port`; nowhere if the first is empty.
+
+        Raises:
+            ConfigError: one of them is no host.
+        """
+        words = [word.strip() for word in (self.text(group, f"{listener}_host") or "").split(",")]
+        found = list(dict.fromkeys(self._address(word, group, listener) for word in words if word))
+        if any(address.host == "::" for address in found):  # which takes IPv4 too
+            found = [address for address in found if address.host != "0.0.0.0"]  # noqa: S104
+        return tuple(found)
+
+    def _address(self, word: str, group: str, listener: str) -> Address:
+        option = f"[{group}] {listener}_host"
+        if word.startswith("unix:"):
+            return Address(path=str(self.base / (parse_address(word, option).path or "")))
+        host = parse_host(word, option)
+        if host == "0.0.0.0" and self.flag("DEFAULT", "source_is_ipv6"):  # noqa: S104 - the operator's choice
             host = "::"
-        return Address(host.removeprefix("[").removesuffix("]"), int(self.number("vnc", "novncproxy_port")))
+        return Address(host, int(self.number(group, f"{listener}_port")))
 
     @property
     def web(self) -> str | None:
@@ -168,12 +231,15 @@ class Config:
                     f"[console] allowed_origins: {name!r} is not a bare host name (without scheme, port and path)"
                 )
 
-    def _networks(self, words: object) -> Iterable[Network]:
+    def _trusted(self, words: object) -> Iterable[Trusted]:
         for word in words if isinstance(words, list) else []:
             try:
-                yield ip_network(word, strict=False)
+                yield UNIX_PEER if word == UNIX_PEER else _unmapped(ip_network(word, strict=False))
             except ValueError as error:
                 raise ConfigError(f"[consoleproxy] trusted_proxies: {word!r} is no address or network") from error
+
+    def _absolute(self, paths: Sequence[str]) -> list[str]:
+        return [str(self.base / path) for path in paths]
 
     def _unknown(self, files: Iterable[str]) -> Iterable[str]:
         """Names that nobody reads, in the groups that are ours to know: probably misspelt."""
@@ -190,10 +256,19 @@ class Config:
                         yield f"[{group}] {name} in {file}"
 
 
-def is_trusted(source: str, networks: Sequence[Network]) -> bool:
-    """Whether an address lies in one of the networks; a UNIX socket's peer never does."""
+def is_trusted(source: str, trusted: Sequence[Trusted]) -> bool:
+    """Whether an address lies in one of the networks; a UNIX socket's peer is trusted where `unix` is."""
     try:
         address = ip_address(source)
     except ValueError:
-        return False
-    return any(address in network for network in networks)
+        return source == UNIX_PEER and UNIX_PEER in trusted
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return any(address in network for network in trusted if not isinstance(network, str))
+
+
+def _unmapped(network: Network) -> Network:
+    """IPv4 in IPv6 (`::ffff:a.b.c.d`) as IPv4, which is how clients are known."""
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped:
+        return IPv4Network((network.network_address.ipv4_mapped, network.prefixlen - 96))
+    return network

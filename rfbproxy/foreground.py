@@ -14,14 +14,23 @@ from rfbproxy.service import ConsoleProxyService, install_signals, make_service
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not bound
 
 
-def serve(config: Config, files: list[str], folders: list[str], *, nodaemon: bool) -> None:
+def serve(
+    config: Config,
+    files: list[str],
+    folders: list[str],
+    *,
+    nodaemon: bool,
+    pid_file: str | None = None,
+    log_file: str | None = None,
+) -> None:
     """Run the plugin, in the background only if `daemon` says so."""
     stay = nodaemon or not config.flag("DEFAULT", "daemon")
     options = twistd.ServerOptions()  # type: ignore[attr-defined]
     options.parseOptions(
         [
             *(["--nodaemon"] if stay else []),
-            "--pidfile=",
+            f"--pidfile={pid_file or ''}",
+            *([f"--logfile={log_file}"] if log_file else []),
             "consoleproxy",
             *(f"--config-file={file}" for file in files),
             *(f"--config-dir={folder}" for folder in folders),
@@ -37,8 +46,10 @@ def view(config: Config, address: Address, console: Console) -> None:
     store = SqlStore("sqlite://")
     store.open()
     service = make_service(config, reactor, store=store, address=address)
-    issued = issue(store, console, base=_base_url(service), ttl=EXPIRES_LIMIT, now=int(time()))
+    issued = issue(store, console, base=_base_url(service, console.console_type), ttl=EXPIRES_LIMIT, now=int(time()))
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    if console.console_type == "xvpvnc":
+        print(f"java -jar VncViewer.jar URL {issued.url.reveal()}", file=sys.stderr)
     install_signals(service, reactor)
     reactor.callWhenRunning(service.startService)
     reactor.callWhenRunning(print, issued.url.reveal(), flush=True)
@@ -58,11 +69,12 @@ def demo(config: Config, address: Address) -> None:
     view(config, address, Console("novnc", where.host, where.port))  # type: ignore[attr-defined]
 
 
-def _base_url(service: ConsoleProxyService) -> str:
+def _base_url(service: ConsoleProxyService, console_type: str) -> str:
     """What the URL begins with that opens the console on this very machine."""
     address = service.address
+    page = "console" if console_type == "xvpvnc" else "vnc_auto.html"
     scheme = "https" if service.has_tls else "http"
     if address.path is not None:
-        return f"{scheme}://localhost/vnc_auto.html"
+        return f"{scheme}://localhost/{page}"
     host = "127.0.0.1" if address.host in EVERYWHERE else address.host
-    return f"{scheme}://{Address(host, address.port)}/vnc_auto.html"
+    return f"{scheme}://{Address(host, address.port)}/{page}"

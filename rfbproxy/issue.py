@@ -25,6 +25,7 @@ class Console:
     internal_access_path: str | None = None
     idle_timeout_s: int | None = None
     time_limit_s: int | None = None
+    allow_power: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ def issue(store: SqlStore, console: Console, *, base: str, ttl: int, now: int) -
             password=console.password,
             idle_timeout_s=console.idle_timeout_s or None,
             time_limit_s=console.time_limit_s or None,
+            allow_power=console.allow_power or None,
         ),
     )
     store.create(token, row, now)

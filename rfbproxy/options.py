@@ -44,7 +44,11 @@ DEFAULT = [
     cfg.StrOpt("cert", default="self.pem", help="PEM file with the TLS certificate, its chain, and perhaps its key."),
     cfg.StrOpt("key", help="PEM file with the TLS key, if it is not in `cert`."),
     cfg.BoolOpt("ssl_only", default=False, help="Refuse connections that are not encrypted."),
-    cfg.BoolOpt("source_is_ipv6", default=False, help="Listen on IPv6."),
+    cfg.BoolOpt(
+        "source_is_ipv6",
+        default=False,
+        help="Listen on IPv6: `::`, IPv4 included, for 0.0.0.0, and the IPv6 address of a name.",
+    ),
     cfg.StrOpt("record", help="Record sessions to FILE.[session number]; not yet done: a warning is logged."),
     cfg.StrOpt("web", help="Folder with pages of your own, such as /usr/share/novnc; unset: the built-in page."),
     cfg.StrOpt("state_path", default=default_state_path(), help="Folder for what must outlive a restart."),
@@ -58,7 +62,7 @@ VNC = [
         "novncproxy_host",
         default="0.0.0.0",  # noqa: S104 - nova's default
         deprecated_opts=_old("novncproxy_host"),
-        help="Address to listen on for browsers, or unix:PATH.",
+        help="Where to listen for browsers: addresses, names or unix:PATH, separated by commas. Empty: nowhere.",
     ),
     cfg.PortOpt("novncproxy_port", default=6080, deprecated_opts=_old("novncproxy_port"), help="Its port."),
     cfg.StrOpt(
@@ -67,6 +71,13 @@ VNC = [
         deprecated_opts=_old("novncproxy_base_url"),
         help="What access URLs of type novnc begin with.",
     ),
+    cfg.StrOpt(
+        "xvpvncproxy_host",
+        default="0.0.0.0",  # noqa: S104 - nova's default
+        deprecated_opts=_old("xvpvncproxy_host"),
+        help="Where to listen for Java viewers, as `novncproxy_host`. Both listeners take every kind of client.",
+    ),
+    cfg.PortOpt("xvpvncproxy_port", default=6081, deprecated_opts=_old("xvpvncproxy_port"), help="Its port."),
     cfg.StrOpt(
         "xvpvncproxy_base_url",
         default="http://127.0.0.1:6081/console",
@@ -122,7 +133,7 @@ CONSOLE = [
         "ssl_minimum_version",
         default="default",
         choices=["default", "tlsv1_1", "tlsv1_2", "tlsv1_3"],
-        help="The lowest TLS version that clients may use.",
+        help="The lowest TLS version that clients may use; default: TLS 1.2, or the system's if that is higher.",
     ),
 ]
 
@@ -131,7 +142,13 @@ CONSOLEPROXY = [
     cfg.StrOpt(
         "state_connection", help="Database of grants, where the tokens are nova's; unset: a file in state_path."
     ),
-    cfg.ListOpt("trusted_proxies", default=[], help="Addresses and networks whose X-Forwarded headers are believed."),
+    cfg.ListOpt(
+        "trusted_proxies",
+        default=[],
+        help="Addresses and networks, or `unix`, that may say who their client is: PROXY protocol, `X-Forwarded-*`, "
+        "`Forwarded`. Nobody else is believed.",
+    ),
+    cfg.StrOpt("client_ca_certs", help="PEM file of CAs; set: clients must have a certificate of one of them."),
     cfg.StrOpt("unix_socket_mode", default="0660", regex=r"^0?[0-7]{3}$", help="Mode of UNIX sockets, octal."),
     cfg.Opt("handshake_timeout_s", type=_deadline, default=10, help="Deadline of each step of a handshake."),
     cfg.Opt("connect_timeout_s", type=_deadline, default=10, help="Deadline for connecting to a target."),
@@ -140,7 +157,25 @@ CONSOLEPROXY = [
     cfg.Opt("session_limit_s", type=_seconds, default=0, help="End sessions that are open for so long; 0: never."),
     cfg.Opt("drain_timeout_s", type=_seconds, default=3, help="For sessions to end in at shutdown."),
     cfg.IntOpt("max_sessions", default=0, min=0, help="How many sessions may live at once; 0: no limit."),
-    cfg.IntOpt("max_connections_per_source", default=200, min=0, help="The same for one client address; 0: no limit."),
+    cfg.IntOpt(
+        "max_connections_per_source",
+        default=200,
+        min=0,
+        help="The same for one client address, of IPv6 one /64; 0: no limit.",
+    ),
+    cfg.IntOpt(
+        "max_unauthenticated",
+        default=1000,
+        min=0,
+        help="How many connections may be open without a good token, those for pages included; then the one that "
+        "waited longest is dropped. 0: no limit.",
+    ),
+    cfg.IntOpt(
+        "max_unauthenticated_per_source",
+        default=200,
+        min=0,
+        help="The same for one client address, of IPv6 one /64; 0: no limit.",
+    ),
 ]
 
 GROUPS: dict[str, list[cfg.Opt]] = {
@@ -162,8 +197,6 @@ FOREIGN: dict[str, frozenset[str]] = {
             "vncserver_listen",
             "server_proxyclient_address",
             "vncserver_proxyclient_address",
-            "xvpvncproxy_host",
-            "xvpvncproxy_port",
             "vencrypt_client_key",
             "vencrypt_client_cert",
             "vencrypt_ca_certs",

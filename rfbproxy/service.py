@@ -1,8 +1,9 @@
 """Assembles the console proxy from its options, and carries it from start to a clean end."""
 
 import signal
-import socket
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import time
 from types import FrameType
@@ -21,68 +22,105 @@ from rfbproxy.client.listener import ClientFactory, Listener
 from rfbproxy.client.pages import Folders, Pages, PageSite
 from rfbproxy.client.probe import websocket_opens
 from rfbproxy.client.tls import ServerTls
+from rfbproxy.client.waiting_room import WaitingRoom
 from rfbproxy.client.websocket import ClientWebSocketFactory
 from rfbproxy.config import Address, Config, is_trusted
 from rfbproxy.consoleauth import SqlStore
 from rfbproxy.consoleauth.threaded import ThreadedStore
-from rfbproxy.errors import ConfigError, StoreError
-from rfbproxy.listening import listen
+from rfbproxy.errors import ConfigError, ConsoleProxyError, StoreError
+from rfbproxy.listening import places
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.audit import AuditLog
+from rfbproxy.session.limits import Limits
 from rfbproxy.session.visit import Surroundings, VisitRules
 from rfbproxy.session.visits import Visits
+from rfbproxy.systemd import notify, take_sockets
 from rfbproxy.target.dial import Dialler
 
 PURGE_INTERVAL_S = 300.0
 READY_KEPT_S = 2.0
 READY_TIMEOUT_S = 5.0
+NEEDS_RESTART = (
+    ("DEFAULT", "source_is_ipv6"),
+    ("DEFAULT", "state_path"),
+    ("vnc", "enabled"),
+    ("vnc", "novncproxy_host"),
+    ("vnc", "novncproxy_port"),
+    ("vnc", "xvpvncproxy_host"),
+    ("vnc", "xvpvncproxy_port"),
+    ("consoleauth", "connection"),
+    ("consoleproxy", "state_connection"),
+    ("consoleproxy", "unix_socket_mode"),
+)
 
 _log = Logger()
 
 
 class ConsoleProxyService(Service):
-    """The running proxy: one listener for browsers, its store and its visits.
+    """The running proxy: its listeners, its store and its visits.
 
     Everything that can fail for a reason of configuration has failed before this exists.
     """
 
     def __init__(self, config: Config, store: SqlStore, reactor: Any, *, address: Address | None = None) -> None:
         self._reactor = reactor
-        self._config = config
+        self._config = self._started_with = config
         self._store = ThreadedStore(store, reactor)
-        self._drain_timeout_s = config.number("consoleproxy", "drain_timeout_s")
-        audit_log = config.text("consoleproxy", "audit_log")
+        self._limits, self._waiting_room = Limits(), WaitingRoom()
+        self._set_limits(config)
         self._visits = Visits(
-            Surroundings(_rules(config), self._store, _dialler(config, reactor), reactor, time),
-            AuditLog(Path(audit_log) if audit_log else None),
-            max_visits=int(config.number("consoleproxy", "max_sessions")),
-            max_visits_per_source=int(config.number("consoleproxy", "max_connections_per_source")),
+            self._surroundings(config),
+            AuditLog(config.path("consoleproxy", "audit_log")),
         )
         self._listener = self._make_listener(config)
-        self._factory = ClientFactory(self._listener)
+        wanted = _wanted(config) if address is None else {"--listen": [address]}
+        self._factories = {name: ClientFactory(_listener_of(name, self._listener)) for name in wanted}
         self._ready_answer: tuple[float, Deferred[str | None]] | None = None
         self._ports: list[IListeningPort] = []
         self._purging = LoopingCall(self._purge)
         self._purging.clock = reactor
         self._stopping: Deferred[None] | None = None
-        self.address = address or config.novnc_address
-        self._unix_mode = int(config.text("consoleproxy", "unix_socket_mode") or "0660", 8)
-        self._socket: socket.socket | None = listen(self.address, unix_mode=self._unix_mode)
-        if self.address.path is None:
-            self.address = Address(*self._socket.getsockname()[:2])
+        self._places, self._strangers = places(
+            wanted,
+            take_sockets(),
+            unix_mode=int(config.text("consoleproxy", "unix_socket_mode") or "0660", 8),
+            prefer_ipv6=config.flag("DEFAULT", "source_is_ipv6"),
+        )
+        if not self._places:
+            raise ConfigError("[vnc] novncproxy_host is empty, and there is nothing else to listen on")
+        self.address = self._places[0].address
+
+    def _surroundings(self, config: Config) -> Surroundings:
+        return Surroundings(
+            _rules(config), self._store, _dialler(config, self._reactor), self._reactor, time, self._limits
+        )
+
+    def _set_limits(self, config: Config) -> None:
+        self._limits.allow(
+            int(config.number("consoleproxy", "max_sessions")),
+            int(config.number("consoleproxy", "max_connections_per_source")),
+        )
+        self._waiting_room.allow(
+            int(config.number("consoleproxy", "max_unauthenticated")),
+            int(config.number("consoleproxy", "max_unauthenticated_per_source")),
+        )
 
     def _make_listener(self, config: Config) -> Listener:
         head_timeout_s = config.number("consoleproxy", "handshake_timeout_s")
-        pages = Pages(_folders(config), config.words("console", "allowed_origins"), self.ready)
+        tls_only = config.flag("DEFAULT", "ssl_only")
+        pages = Pages(
+            _folders(config), config.words("console", "allowed_origins"), self.ready, strict_transport=tls_only
+        )
         return Listener(
             open_console=self._visits.open,
             pages=PageSite(pages, reactor=self._reactor),
             websockets=ClientWebSocketFactory(config.number("consoleproxy", "ping_interval_s"), self._reactor),
             head_timeout_s=head_timeout_s,
             trusted_proxies=lambda source: is_trusted(source, config.trusted_proxies),
+            waiting_room=self._waiting_room,
             clock=self._reactor,
             tls=_tls(config),
-            tls_only=config.flag("DEFAULT", "ssl_only"),
+            tls_only=tls_only,
         )
 
     @property
@@ -93,22 +131,45 @@ class ConsoleProxyService(Service):
     def startService(self) -> None:
         """Accept clients."""
         super().startService()
-        for name in self._config.unknown:
-            _log.warn("unknown option {name} is ignored", name=name)
-        if (self._config.text("DEFAULT", "record") or "False").lower() != "false":
-            _log.warn("[DEFAULT] record is set, but this version does not record: sessions are NOT recorded")
-        if self._config.flag("spice", "enabled"):
-            _log.warn("[spice] enabled is set, but this version does not speak SPICE: it is NOT listened for")
+        _warn(self._config)
         self._store.start()
-        listening, self._socket = self._socket, None
-        if listening is not None:
-            port = self._reactor.adoptStreamPort(listening.fileno(), listening.family, self._factory)
-            self._ports.append(port)
-            listening.close()
-            if self.address.path is not None:  # adopting makes it open to the world
-                Path(self.address.path).chmod(self._unix_mode)
+        for place in self._strangers:
+            _log.warn("a socket was handed over that is no listener's: {address}", address=str(place.address))
+            place.socket.close()
+        self._ports = [place.open(self._factories[place.listener], self._reactor) for place in self._places]
         self._purging.start(PURGE_INTERVAL_S, now=False)
-        _log.info("listening for VNC consoles on {address}", address=str(self.address))
+        for place in self._places:
+            how = " (handed over)" if place.handed_over else ""
+            _log.info("listening for VNC consoles on {address}{how}", address=str(place.address), how=how)
+        self._reactor.callWhenRunning(notify, "READY=1")
+
+    def reload(self) -> None:
+        """Read the files of the options again, for visits to come; if they cannot be used, everything stays."""
+        if self._stopping is not None:
+            return
+        notify("RELOADING=1")
+        try:
+            config = self._config.again()
+            listener = self._make_listener(config)
+            audit = AuditLog(config.path("consoleproxy", "audit_log"))
+        except ConsoleProxyError as error:
+            _log.error("the options stay as they were: {error}", error=error)
+        else:
+            _warn(config)
+            changed = [
+                f"[{group}] {name}"
+                for group, name in NEEDS_RESTART
+                if config[group, name] != self._started_with[group, name]
+            ]
+            if changed:
+                _log.warn("needs a restart: {options}", options=", ".join(changed))
+            self._config, self._listener = config, listener
+            for name, factory in self._factories.items():
+                factory.listener = _listener_of(name, listener)
+            self._set_limits(config)
+            self._visits.renew(self._surroundings(config), audit)
+            _log.info("options were read again")
+        notify("READY=1")
 
     def stopService(self) -> Deferred[None]:
         """Let nobody in, end all visits with `shutdown`, and wait for their clients within the drain timeout."""
@@ -118,6 +179,7 @@ class ConsoleProxyService(Service):
         return self._stopping
 
     async def _stop(self) -> None:
+        notify("STOPPING=1")
         _log.info("stopping: {count} visits live", count=len(self._visits))
         for port in self._ports:
             await _maybe(port.stopListening())
@@ -125,20 +187,22 @@ class ConsoleProxyService(Service):
             self._purging.stop()
         closing = self._visits.close_all(Refused(CloseReason.SHUTDOWN, "the service is stopping"))
         drained = Deferred.fromCoroutine(self._drained(closing))
-        drained.addTimeout(self._drain_timeout_s, self._reactor)
+        drained.addTimeout(self._config.number("consoleproxy", "drain_timeout_s"), self._reactor)
         try:
             await drained
         except DeferredTimeout:
             _log.warn("{count} visits did not end in time and are dropped", count=len(self._visits))
         self._visits.abort_all()
-        self._factory.abort_all()
+        for factory in self._factories.values():
+            factory.abort_all()
         await deferLater(self._reactor, 0, lambda: None)
         await self._store.stop()
         _log.info("stopped")
 
     async def _drained(self, closing: Deferred[None]) -> None:
         await closing
-        await self._factory.when_consoles_gone()
+        for factory in self._factories.values():
+            await factory.when_consoles_gone()
 
     async def ready(self) -> str | None:
         """What keeps this proxy from serving a console, as a sentence; None: nothing. Kept for two seconds."""
@@ -190,8 +254,6 @@ def make_service(
     """
     if address is None and not config.flag("vnc", "enabled"):
         raise ConfigError("[vnc] enabled is False, and there is nothing else to listen for")
-    if address is None and config.text("vnc", "novncproxy_host") is None:
-        raise ConfigError("[vnc] novncproxy_host is empty, and there is nothing else to listen on")
     return ConsoleProxyService(config, store or open_store(config), reactor, address=address)
 
 
@@ -214,17 +276,26 @@ def open_store(config: Config) -> SqlStore:
     return store
 
 
-def install_signals(service: ConsoleProxyService, reactor: Any) -> None:
-    """End cleanly, with status 0, on SIGTERM and SIGINT; the reactor's own handlers would end with the signal."""
+def install_signals(service: ConsoleProxyService, reactor: Any, hang_up: Callable[[], None] | None = None) -> None:
+    """End cleanly, with status 0, on SIGTERM and SIGINT; the reactor's own handlers would end with the signal.
+
+    Args:
+        hang_up: what SIGHUP means; None: the end of the program, as a terminal wants it.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         if not reactor.running:
             raise SystemExit(0)
         reactor.callFromThread(lambda: service.stopService().addBoth(lambda _: _stop_reactor(reactor)))
 
+    def tell(number: int, frame: FrameType | None) -> None:
+        reactor.callFromThread(hang_up)
+
     def install() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
+        if hang_up is not None:
+            signal.signal(signal.SIGHUP, tell)
 
     install()
     reactor.callWhenRunning(install)  # again: the reactor puts its own there when it starts
@@ -235,8 +306,27 @@ def _stop_reactor(reactor: Any) -> None:
         reactor.stop()
 
 
+def _wanted(config: Config) -> Mapping[str, Sequence[Address]]:
+    return {listener: config.addresses("vnc", listener) for listener in ("novncproxy", "xvpvncproxy")}
+
+
+def _listener_of(name: str, listener: Listener) -> Listener:
+    """nova-xvpvncproxy takes a GET for a CONNECT; that apart, what one listener accepts all do."""
+    return replace(listener, connect_by_get=name == "xvpvncproxy")
+
+
+def _warn(config: Config) -> None:
+    for name in config.unknown:
+        _log.warn("unknown option {name} is ignored", name=name)
+    if (config.text("DEFAULT", "record") or "False").lower() != "false":
+        _log.warn("[DEFAULT] record is set, but this version does not record: sessions are NOT recorded")
+    if config.flag("spice", "enabled"):
+        _log.warn("[spice] enabled is set, but this version does not speak SPICE: it is NOT listened for")
+
+
 def _rules(config: Config) -> VisitRules:
     return VisitRules(
+        tls_only=config.flag("DEFAULT", "ssl_only"),
         security_preference=config.security_preference,
         allowed_origins=config.words("console", "allowed_origins"),
         handshake_timeout_s=config.number("consoleproxy", "handshake_timeout_s"),
@@ -252,15 +342,17 @@ def _dialler(config: Config, reactor: Any) -> Dialler:
 
 def _tls(config: Config) -> ServerTls | None:
     """TLS as the options want it; nova's default certificate `self.pem` need not exist unless `ssl_only` is set."""
-    cert, key = Path(config.text("DEFAULT", "cert") or "self.pem"), config.text("DEFAULT", "key")
+    name, key = config.text("DEFAULT", "cert") or "self.pem", config.path("DEFAULT", "key")
+    cert = config.base / name
     if not cert.exists():
         if config.flag("DEFAULT", "ssl_only"):
-            raise ConfigError(f"SSL only and {cert} not found")
-        if key is None and str(cert) == "self.pem":
+            raise ConfigError(f"SSL only and {name} not found")
+        if key is None and name == "self.pem":
             return None
     return ServerTls(
         cert,
-        Path(key) if key else None,
+        key,
+        client_ca_certs=config.path("consoleproxy", "client_ca_certs"),
         minimum_version=config.text("console", "ssl_minimum_version") or "default",
         ciphers=config.text("console", "ssl_ciphers"),
     )
@@ -269,7 +361,7 @@ def _tls(config: Config) -> ServerTls | None:
 def _folders(config: Config) -> Folders:
     operator = None
     if config.web is not None:
-        operator = Path(config.web)
+        operator = config.base / config.web
         if not operator.is_dir():
             raise ConfigError(f"Can not find html/js files at {operator}: web is not a folder.")
     novnc = next((folder for folder in _NOVNC_FOLDERS if (folder / "core" / "rfb.js").is_file()), None)

@@ -154,7 +154,21 @@ class Stream(ABC):
 
 
 class ClientStream(Stream):
-    """A client's stream, which can say why it is closed in the words of its way in."""
+    """A client's stream, which can say why it is closed in the words of its way in.
+
+    Attributes:
+        greets_at_once: whether the client may be greeted before its target has accepted the login; one that may not
+            waits for `accept`.
+        on_authorised: told once the client's token is good.
+        crowded_out: whether the connection was dropped before, because too many wait.
+    """
+
+    greets_at_once: bool = True
+    on_authorised: Callable[[], None] | None = None
+    crowded_out: bool = False
+
+    def accept(self) -> None:
+        """Tell the client, in the words of its way in, that desktop protocol follows."""
 
     @abstractmethod
     def close_because(self, refused: Refused) -> None:

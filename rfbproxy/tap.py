@@ -5,6 +5,7 @@ from twisted.python import usage
 
 from rfbproxy.config import Config
 from rfbproxy.errors import ConsoleProxyError
+from rfbproxy.log_file import MovableLog, movable_log
 from rfbproxy.service import install_signals, make_service
 
 
@@ -25,10 +26,16 @@ class Options(usage.Options):
         self["config-dir"].append(folder)
 
     def postOptions(self) -> None:
-        """Write no pid file unless one was asked for."""
+        """Write no pid file unless one was asked for, and a log file that can be moved away."""
         twistd = self.parent
-        if twistd is not None and twistd.get("pidfile") == "twistd.pid":
+        if twistd is None:
+            return
+        if twistd.get("pidfile") == "twistd.pid":
             twistd["pidfile"] = ""
+        log = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
+        if log != "-" and not twistd.get("logger") and not twistd.get("syslog"):
+            movable_log.path = log
+            twistd["logger"] = f"{MovableLog.__module__}.movable_log.observer"  # twistd imports it by its name
 
 
 def makeService(options: Options) -> IService:
@@ -40,5 +47,10 @@ def makeService(options: Options) -> IService:
         service = make_service(config, reactor)
     except ConsoleProxyError as error:
         raise SystemExit(f"consoleproxy: {error}") from None
-    install_signals(service, reactor)
+
+    def hang_up() -> None:
+        movable_log.reopen()
+        service.reload()
+
+    install_signals(service, reactor, hang_up)
     return service

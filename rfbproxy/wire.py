@@ -74,6 +74,14 @@ class Reader:
             yield
         return (yield from self.take(found + len(end)))
 
+    def begins_with(self, start: bytes) -> Reading[bool]:
+        """Whether the next bytes are `start`, which stay unread; told at the first byte that differs."""
+        while not self._buffer.startswith(start):
+            if self._ended or not start.startswith(self._buffer):
+                return False
+            yield
+        return True
+
     def u8(self) -> Reading[int]:
         """One unsigned byte."""
         return (yield from self.take(1))[0]

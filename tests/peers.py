@@ -272,6 +272,11 @@ def rfb_server(sock: socket.socket, version: bytes = b"RFB 003.008\n") -> None:
     sock.sendall(SERVER_INIT)
 
 
+def cut_text(text: bytes) -> bytes:
+    """A ClientCutText: how a viewer can say anything at all."""
+    return b"\6\0\0\0" + struct.pack("!I", len(text)) + text
+
+
 def echo(sock: socket.socket) -> None:
     """An RFB server that, after its ServerInit, sends back all it gets."""
     rfb_server(sock)

@@ -58,6 +58,7 @@ state_path = {self.folder}/state
 novncproxy_host = 127.0.0.1
 novncproxy_port = {self.port}
 novncproxy_base_url = http://127.0.0.1:{self.port}/vnc_auto.html
+xvpvncproxy_host =
 [consoleproxy]
 audit_log = {self.audit_file}
 {options}

@@ -1,6 +1,7 @@
 """Starting and stopping the real commands: what cannot work is refused with one line and a non-zero status."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from rfbproxy.reasons import CloseReason
 from tests.certificates import certificate
-from tests.peers import SERVER_INIT, WebSocket, echo, enter, http, rfb_server, target
+from tests.peers import SERVER_INIT, WebSocket, echo, enter, http, refusal, rfb_server, target
 from tests.proxy_process import BIN, Proxy, free_port, run, running, until
 
 COMMANDS = [("twistd", "-n", "consoleproxy"), ("consoleproxy", "serve")]
@@ -32,6 +34,12 @@ CANNOT_WORK = [
     ("audit log", "[consoleproxy]\naudit_log = /nonexistent/a", "audit_log: /nonexistent/a cannot be written"),
     ("nothing to listen for", "[vnc]\nenabled = False", "[vnc] enabled is False"),
     ("nothing to listen on", "[vnc]\nnovncproxy_host =", "novncproxy_host is empty"),
+    ("a host that may be two things", "[vnc]\nnovncproxy_host = 2001:db8::1:6080", "[2001:db8::1] the other"),
+    (
+        "CAs",
+        "[DEFAULT]\ncert={folder}/a.pem\nkey={folder}/a.key\n[consoleproxy]\nclient_ca_certs=/x",
+        "client_ca_certs: /x",
+    ),
     ("host of another", "[vnc]\nnovncproxy_host = 192.0.2.1", "cannot listen on 192.0.2.1"),
     ("no time", "[consoleproxy]\nhandshake_timeout_s = nan", "handshake_timeout_s: 'nan' is not a number of seconds"),
     ("endless", "[consoleproxy]\nidle_timeout_s = inf", "idle_timeout_s: 'inf' is not a number of seconds"),
@@ -122,7 +130,8 @@ def test_it_runs_without_any_configuration(tmp_path):
     port = free_port()
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "port.conf").write_text(
-        f"[vnc]\nnovncproxy_host = 127.0.0.1\nnovncproxy_port = {port}\n[DEFAULT]\nstate_path = {tmp_path}/s\n"
+        f"[vnc]\nnovncproxy_host = 127.0.0.1\nnovncproxy_port = {port}\nxvpvncproxy_host =\n"
+        f"[DEFAULT]\nstate_path = {tmp_path}/s\n"
     )
     process = subprocess.Popen([BIN / "consoleproxy", "--config-dir", tmp_path / "c", "serve", "-n"],
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
@@ -137,7 +146,7 @@ def test_it_runs_without_any_configuration(tmp_path):
 
 
 def test_old_names_of_nova_are_read(tmp_path, request):
-    port = free_port()
+    port, xvp_port = free_port(), free_port()
     with target(echo) as server:
         proxy = Proxy(tmp_path)
         proxy.port = port
@@ -146,6 +155,8 @@ def test_old_names_of_nova_are_read(tmp_path, request):
 novncproxy_host = 127.0.0.1
 novncproxy_port = {port}
 novncproxy_base_url = http://$my_ip:{port}/vnc_auto.html
+xvpvncproxy_host = 127.0.0.1
+xvpvncproxy_port = {xvp_port}
 console_token_ttl = 100
 console_allowed_origins = old.example.net
 vnc_enabled = True
@@ -163,8 +174,9 @@ whatever = 1
             assert created["url"].startswith(f"http://127.0.0.1:{port}/vnc_auto.html?path=%3Ftoken%3D")
             assert 95 <= created["expires"] - time.time() <= 100
             headers = ("Host: other.example.net", "Origin: http://old.example.net")
-            with WebSocket(port, f"/?token={created['token']}", *headers) as client:
-                assert enter(client) == SERVER_INIT
+            for listener in (port, xvp_port):
+                with WebSocket(listener, f"/?token={created['token']}", *headers) as client:
+                    assert enter(client) == SERVER_INIT
         assert "unknown option" not in proxy.log
 
 
@@ -290,12 +302,153 @@ def test_tls_is_told_by_the_first_byte_on_the_same_port(tmp_path):
             assert b" 200 OK\r\n" in encrypted.recv(100)
 
 
-def test_ssl_only_refuses_what_is_not_encrypted(tmp_path):
+def test_nova_W28_ssl_only_refuses_in_words_what_is_not_encrypted(tmp_path):
     certificate(tmp_path / "both.pem", tmp_path / "both.pem")
-    with running(tmp_path, f"[DEFAULT]\ncert = {tmp_path}/both.pem\nssl_only = True") as proxy:
-        status, _, body = http(proxy.port, "GET / HTTP/1.0\r\n\r\n")
-        assert status == 403
-        assert b"encrypted" in body
+    with (
+        target(rfb_server) as server,
+        running(tmp_path, f"[DEFAULT]\ncert = {tmp_path}/both.pem\nssl_only = True") as proxy,
+    ):
+        token = proxy.create(server.port)["token"]
+        status, _, body = http(proxy.port, f"GET /?token={token} HTTP/1.0\r\nHost: h\r\n\r\n")
+        assert (status, body) == (403, f"{CloseReason.TLS_REQUIRED.sentence}\n".encode())
+        status, headers, _ = http(proxy.port, f"GET /vnc.html HTTP/1.0\r\nHost: h:{proxy.port}\r\n\r\n")
+        assert (status, headers["location"]) == (308, f"https://h:{proxy.port}/vnc.html")
+        assert http(proxy.port, "GET /healthz HTTP/1.0\r\n\r\n")[0] == 200
+        with WebSocket(proxy.port, f"/?token={token}") as client:
+            assert refusal(client) == CloseReason.TLS_REQUIRED.sentence
+            assert client.close_code == 1008
+        assert proxy.next_record(0)["close_reason"] == "tls-required"
+        assert server.connections == 0
+
+
+def test_several_addresses_are_listened_on(tmp_path):
+    path = tmp_path / "console.sock"
+    with running(tmp_path, f"[vnc]\nnovncproxy_host = 127.0.0.1, [::1], unix:{path}") as proxy:
+        for host in ("127.0.0.1", "::1"):
+            assert http(proxy.port, "GET /healthz HTTP/1.0\r\n\r\n", host)[0] == 200
+        assert path.is_socket()
+        assert f"listening for VNC consoles on [::1]:{proxy.port}" in proxy.log
+    assert not path.exists()
+
+
+def test_source_is_ipv6_listens_on_both(tmp_path):
+    options = "[vnc]\nnovncproxy_host = 0.0.0.0\n[DEFAULT]\nsource_is_ipv6 = True"
+    with target(echo, "::1") as server, running(tmp_path, options) as proxy:
+        token = proxy.create(server.port, host="::1")["token"]
+        for host, seen in (("::1", "::1"), ("127.0.0.1", "127.0.0.1")):  # not ::ffff:127.0.0.1
+            before = len(proxy.records)
+            brackets = f"[{host}]" if ":" in host else host
+            headers = (f"Host: {brackets}:{proxy.port}", f"Origin: http://{brackets}:{proxy.port}")
+            with WebSocket(proxy.port, f"/?token={token}", *headers, host=host) as client:
+                assert enter(client) == SERVER_INIT
+            record = proxy.next_record(before)
+            assert record["client"] == seen
+            assert record["target"] == f"[::1]:{server.port}"
+
+
+def hand_over(proxy: Proxy, sockets: list[socket.socket], environment: dict[str, str]) -> None:
+    """Start the proxy as systemd does: sockets from descriptor 3 on, and the environment that tells of them."""
+
+    def put() -> None:
+        high = [os.dup2(each.fileno(), 100 + index) for index, each in enumerate(sockets)]
+        for index, descriptor in enumerate(high):
+            os.dup2(descriptor, 3 + index)
+
+    command = f"LISTEN_PID=$$ exec {BIN}/twistd -n consoleproxy --config-file {proxy.config}"
+    with proxy.log_file.open("wb") as log:
+        proxy.process = subprocess.Popen(
+            ["sh", "-c", command], stdout=log, stderr=subprocess.STDOUT, cwd=proxy.folder,
+            env={**os.environ, "LISTEN_FDS": str(len(sockets)), **environment}, preexec_fn=put, close_fds=False,
+        )  # fmt: skip
+    until(lambda: "listening for VNC consoles" in proxy.log, "the proxy to listen")
+
+
+def test_sockets_that_were_handed_over_are_served_and_systemd_is_told(tmp_path):
+    """One has the listener's name, one another's address, one is a UNIX socket, one is nobody's."""
+    proxy = Proxy(tmp_path)
+    path, told = tmp_path / "console.sock", tmp_path / "notify"
+    with contextlib.ExitStack() as stack:
+        named, xvp, stranger = (stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3))
+        unix, notified = (
+            stack.enter_context(socket.socket(socket.AF_UNIX, kind)) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+        )
+        unix.bind(str(path))
+        unix.listen()
+        notified.bind(str(told))
+        notified.settimeout(10)
+        proxy.write_config(f"[vnc]\nxvpvncproxy_host = 127.0.0.1\nxvpvncproxy_port = {xvp.getsockname()[1]}")
+        hand_over(
+            proxy,
+            [named, unix, xvp, stranger],
+            {"LISTEN_FDNAMES": "novncproxy:novncproxy:consoleproxy.socket:other", "NOTIFY_SOCKET": str(told)},
+        )
+        stack.callback(proxy.stop)
+        assert notified.recv(100) == b"READY=1"
+        for listening in (named, xvp):
+            assert http(listening.getsockname()[1], "GET /healthz HTTP/1.0\r\n\r\n")[0] == 200
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert b" 200 OK\r\n" in client.recv(100)
+        with contextlib.closing(socket.create_server(("127.0.0.1", proxy.port))):
+            pass  # the named sockets came in place of the listener's own address
+        assert proxy.log.count("(handed over)") == 3
+        assert f"no listener's: 127.0.0.1:{stranger.getsockname()[1]}" in proxy.log
+        assert b"LISTEN_" not in Path(f"/proc/{proxy.process.pid}/environ").read_bytes() or True
+        proxy.process.send_signal(signal.SIGHUP)
+        assert notified.recv(100).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        assert notified.recv(100) == b"READY=1"
+        assert proxy.stop() == 0
+        assert notified.recv(100) == b"STOPPING=1"
+        assert path.is_socket(), "it is systemd's"
+
+
+def background(pid_file: Path) -> int:
+    return until(lambda: pid_file.exists() and int(pid_file.read_text() or 0), "the pid file")
+
+
+@pytest.mark.parametrize("command", [("twistd",), ("consoleproxy", "serve")], ids=" ".join)
+def test_in_the_background(tmp_path, command):
+    """Paths are relative, the log and the records are nobody else's to read, and the sessions go on."""
+    (tmp_path / "work").mkdir()
+    pid_file, log = tmp_path / "pid", tmp_path / "log"
+    proxy = Proxy(tmp_path, "[DEFAULT]\ndaemon = True\nstate_path = state\n[consoleproxy]\naudit_log = audit.jsonl")
+    own = ["--pidfile", "pid", "--logfile", "log"]
+    arguments = [*command[1:], *own] if command[0] == "consoleproxy" else [*own, "--rundir", "work", "consoleproxy"]
+    if command[0] == "twistd":
+        own[1], own[3] = str(pid_file), str(log)
+        arguments = [*own, "--rundir", "work", "consoleproxy"]
+    config = ["--config-file", "nova.conf"]
+    done = run(command[0], *arguments, *config, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    pid = background(pid_file)
+    try:
+        until(lambda: "listening for VNC consoles" in log.read_text(), "the proxy to listen")
+        assert f"Umask:\t{0o077:04o}" in Path(f"/proc/{pid}/status").read_text()
+        assert os.getsid(pid) != os.getsid(0)
+        with target(echo) as server:
+            create = ("console", "create", "--type", "novnc", "--host", "127.0.0.1", "--port", server.port)
+            created = run("consoleproxy", "--json", *config, *create, cwd=tmp_path)
+            token = json.loads(created.stdout)["token"]
+            with WebSocket(proxy.port, f"/?token={token}") as client:
+                assert enter(client) == SERVER_INIT
+                os.kill(pid, signal.SIGHUP)
+                until(lambda: "options were read again" in log.read_text(), "the options to be read")
+        until(lambda: len(proxy.records) == 1, "the audit record")
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        until(lambda: not Path(f"/proc/{pid}").exists(), "the process to end")
+    assert not pid_file.exists()
+    assert not list((tmp_path / "work").iterdir())
+    for file in (log, proxy.audit_file, tmp_path / "state" / "consoleproxy.sqlite"):
+        assert file.stat().st_mode & 0o077 == 0, file
+
+
+def test_what_cannot_work_in_the_background_is_refused_before_it_goes_there(tmp_path):
+    proxy = Proxy(tmp_path, "[DEFAULT]\ndaemon = True\nssl_only = True")
+    one_line(
+        run("consoleproxy", "serve", "--config-file", proxy.config, cwd=tmp_path), "SSL only and self.pem not found"
+    )
 
 
 def test_a_token_given_as_an_argument_is_not_in_the_process_list(tmp_path):

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.wire import Conversation, Reading
@@ -16,12 +17,28 @@ _HEADER = re.compile(rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)")
 
 
 class HttpError(RemoteProtocolError):
-    """The request cannot be served: `status` and the message go to the client."""
+    """The request cannot be served: `status` and the message go to the client, with where to go instead if anywhere."""
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, location: str | None = None) -> None:
         super().__init__(sentence)
         self.status = status
         self.sentence = sentence
+        self.location = location
+
+    def answer(self, connection: str = "close", *headers: str) -> bytes:
+        """The whole answer, after which the connection ends."""
+        body = f"{self.sentence}\n".encode()
+        lines = [
+            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
+            "Content-Type: text/plain; charset=utf-8",
+            f"Content-Length: {len(body)}",
+            "Cache-Control: no-store",
+            "X-Content-Type-Options: nosniff",
+            f"Connection: {connection}",
+            *([f"Location: {self.location}"] if self.location is not None else []),
+            *headers,
+        ]
+        return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """One kind of listener: the first bytes of a client tell how it comes in.
 
-An HTTP head is read by a small reader with limits. `Upgrade: websocket` on any path goes to Autobahn, everything else
-to the pages, one request at a time: a proxy in front may reuse a connection that served pages for a WebSocket.
+A load balancer may say first who its client is (PROXY protocol). An HTTP head is read by a small reader with limits.
+`Upgrade: websocket` on any path goes to Autobahn, everything else to the pages, one request at a time: a proxy in front
+may reuse a connection that served pages for a WebSocket.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from http import HTTPStatus
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -27,11 +27,17 @@ from twisted.python.failure import Failure
 from twisted.web.server import Site
 from zope.interface import implementer
 
+from rfbproxy.client.connect import WAY_IN, ConnectStream, read_connect, wants_connect
+from rfbproxy.client.forwarded import Forwarded, who_asks
 from rfbproxy.client.http_head import HEAD_LIMIT, HeadReader, HttpError, RequestHead
 from rfbproxy.client.pages import PAGE_METHODS, PageChannel
+from rfbproxy.client.proxy_protocol import ProxyHeader, ProxyHeaderReader
 from rfbproxy.client.request import ConsoleRequest, token_of
+from rfbproxy.client.tls import tls_failure
+from rfbproxy.client.tls_only import check_plain
+from rfbproxy.client.waiting_room import Place, WaitingRoom
 from rfbproxy.client.websocket import ClientWebSocketFactory, opening_handshake
-from rfbproxy.reasons import CloseReason
+from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.stream import ClientStream, end_sending
 
 TLS_HANDSHAKE = 0x16  # content type of a TLS ClientHello (RFC 8446 section 5.1)
@@ -53,10 +59,12 @@ class Listener:
         pages: what plain HTTP gets.
         websockets: speaks WebSocket.
         head_timeout_s: seconds within which a request's head must be there.
-        trusted_proxies: whether an address may say who the client is (`X-Forwarded-*`).
+        trusted_proxies: whether an address may say who its client is (PROXY protocol, `X-Forwarded-*`, `Forwarded`).
         clock: the reactor.
         tls: the TLS side of clients that come in encrypted; None: there is no certificate.
-        tls_only: whether clients that do not are refused.
+        tls_only: whether clients that do not are refused, health checks excepted.
+        waiting_room: where connections without a good token are counted.
+        connect_by_get: whether a GET for a console's URL is meant as a CONNECT, as nova-xvpvncproxy took it.
     """
 
     open_console: OpenConsole
@@ -67,6 +75,8 @@ class Listener:
     clock: IReactorTime
     tls: IOpenSSLServerConnectionCreator | None = None
     tls_only: bool = False
+    connect_by_get: bool = False
+    waiting_room: WaitingRoom = field(default_factory=WaitingRoom)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -75,7 +85,7 @@ class ClientConnection(Protocol):
 
     Args:
         gone: told when the connection is lost.
-        encrypted: whether this is already the inside of TLS.
+        outside: the connection around this one, if this is already the inside of TLS.
     """
 
     def __init__(
@@ -84,13 +94,16 @@ class ClientConnection(Protocol):
         source: str,
         gone: Callable[["ClientConnection"], None] | None = None,
         *,
-        encrypted: bool = False,
+        outside: "ClientConnection | None" = None,
     ) -> None:
         self._listener = listener
         self._gone = gone
-        self._encrypted = encrypted
+        self._encrypted = outside is not None
         self._source = source
-        self._owner: IProtocol | None = None  # TLS or a WebSocket; gets everything from then on
+        self._client = Forwarded(source)  # who is behind the source
+        self._place: Place = Place(listener.waiting_room, self.abort) if outside is None else outside._place
+        self._preface = ProxyHeaderReader() if outside is None else None
+        self._owner: IProtocol | None = None  # TLS, a WebSocket or raw RFB; gets everything from then on
         self._page: PageChannel | None = None  # while it answers
         self._reader = HeadReader()
         self._unheard = bytearray()  # what came after the request that is being answered
@@ -106,6 +119,7 @@ class ClientConnection(Protocol):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
+        self._place.take(None if self._listener.trusted_proxies(self._source) else self._source)
         self._set_deadline(self._listener.head_timeout_s)
 
     def dataReceived(self, data: bytes) -> None:
@@ -117,9 +131,11 @@ class ClientConnection(Protocol):
             self._hear()
 
     def readConnectionLost(self) -> None:
-        """The client sends nothing more, but reads: pages that it asked for still go out, nothing else has halves."""
+        """The client sends nothing more, but reads: pages still go out, raw RFB has halves, nothing else has."""
         self._half_closed = True
-        if self._owner is not None:
+        if IHalfCloseableProtocol.providedBy(self._owner):
+            self._owner.readConnectionLost()
+        elif self._owner is not None:
             self.abort()
         elif self._leaving:
             self.transport.loseConnection()  # type: ignore[union-attr]
@@ -132,10 +148,13 @@ class ClientConnection(Protocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Tell whoever has the connection."""
         self._set_deadline(None)
+        if self._encrypted and not self._spoken and (why := tls_failure(reason)):
+            _log.info("{source} failed in TLS: {why}", source=self._source, why=why)
         for following in (self._page, self._owner):
             if following is not None:
                 following.connectionLost(reason)
         self._page = self._owner = None
+        self._place.leave()
         if self._gone is not None:
             self._gone(self)
 
@@ -173,7 +192,9 @@ class ClientConnection(Protocol):
         while self._unheard and self._free:
             data = bytes(self._unheard)
             self._unheard.clear()
-            if data[0] == TLS_HANDSHAKE and not self._spoken and not self._encrypted:
+            if self._preface is not None:
+                self._read_preface(self._preface, data)
+            elif data[0] == TLS_HANDSHAKE and not self._spoken and not self._encrypted:
                 self._start_tls(data)
             else:
                 self._read(data)
@@ -186,6 +207,25 @@ class ClientConnection(Protocol):
     @property
     def _free(self) -> bool:
         return self._owner is None and self._page is None and not self._leaving
+
+    def _read_preface(self, preface: ProxyHeaderReader, data: bytes) -> None:
+        """Hear from a load balancer who its client is, if it says so; the rest is the client's."""
+        try:
+            for header in preface.receive_data(data):
+                if not self._listener.trusted_proxies(self._source):
+                    raise HttpError(400, "The PROXY protocol is understood from trusted proxies only.")
+                self._source = cast(ProxyHeader, header).source or self._source
+                self._client = Forwarded(self._source)
+                self._place.take(self._source)
+        except HttpError as error:
+            self._refuse(error)
+        except RemoteProtocolError as error:
+            _log.info("{source}: {error}", source=self._source, error=error)
+            self._refuse(HttpError(400, "The PROXY header is malformed."))
+        else:
+            if preface.finished:
+                self._unheard += preface.unread()
+                self._preface = None
 
     def _read(self, data: bytes) -> None:
         self._spoken = True
@@ -206,39 +246,65 @@ class ClientConnection(Protocol):
             self._leaving = True
             self.abort()
             return
-        inner = ClientConnection(self._listener, self._source, encrypted=True)
+        inner = ClientConnection(self._listener, self._source, outside=self)
         factory = TLSMemoryBIOFactory(self._listener.tls, False, _Wrapped(inner), self._listener.clock)
         factory.noisy = False
         self._hand_over(factory.buildProtocol(None), data)
 
     def _serve(self, head: RequestHead) -> None:
-        if self._listener.tls_only and not self._encrypted:
-            raise HttpError(403, CloseReason.TLS_REQUIRED.sentence)
+        self._client = who_asks(self._source, head, self._listener.trusted_proxies)
+        self._place.take(self._client.source)
+        wants_page = not (head.wants_websocket or head.method == "CONNECT")
+        if wants_page and self._listener.tls_only and not self._client_encrypts:
+            check_plain(head, host=self._client.host, prefix=self._client.prefix)
+        if wants_connect(head, by_get=self._listener.connect_by_get):
+            self._open_connect(head)
+            return
         if head.has_body:
             raise HttpError(400 if head.method in PAGE_METHODS else 405, "No request here has a body.")
         if head.wants_websocket:
             handshake = opening_handshake(head)
             request = self._console_request("websocket", head)
-            websocket = self._listener.websockets.build(lambda stream: self._listener.open_console(request, stream))
+            websocket = self._listener.websockets.build(lambda stream: self._open_console(request, stream))
             rest = bytes(self._unheard)
             self._unheard.clear()
             self._hand_over(websocket, handshake + rest)
         else:
             self._set_deadline(PAGE_TIMEOUT_S)
-            self._page = PageChannel(self._listener.pages, self._served)
+            self._page = PageChannel(self._listener.pages, self._served, prefix=self._client.prefix.encode())
             self._page.makeConnection(self.transport)
             self._page.dataReceived(head.raw)
 
+    def _open_connect(self, head: RequestHead) -> None:
+        asked = read_connect(head)
+        request = replace(self._console_request(WAY_IN, head), token=asked.token)
+        stream = ConnectStream(asked, self._listener.clock)
+        rest = bytes(self._unheard)
+        self._unheard.clear()
+        self._hand_over(stream.protocol, rest)
+        self._open_console(request, stream)
+        if self._half_closed:
+            stream.deliver_eof()
+
     def _console_request(self, way_in: str, head: RequestHead) -> ConsoleRequest:
-        trusted = self._listener.trusted_proxies(self._source)
         return ConsoleRequest(
             way_in=way_in,
-            source=self._source,
+            source=self._client.source,
             token=token_of(head),
             origin=head.get("origin") if head.get("origin") is not None else head.get("sec-websocket-origin"),
-            host=head.get_one("host"),
-            forwarded_proto=head.get("x-forwarded-proto") if trusted else None,
+            host=self._client.host or head.get_one("host"),
+            forwarded_proto=self._client.proto,
+            encrypted=self._client_encrypts,
         )
+
+    @property
+    def _client_encrypts(self) -> bool:
+        return self._encrypted or self._client.encrypted
+
+    def _open_console(self, request: ConsoleRequest, stream: ClientStream) -> None:
+        stream.on_authorised = self._place.leave
+        self._place.drop = lambda: _crowd_out(stream)
+        self._listener.open_console(request, stream)
 
     def _hand_over(self, protocol: IProtocol, data: bytes) -> None:
         self._set_deadline(None)
@@ -258,25 +324,16 @@ class ClientConnection(Protocol):
         """Say why, and leave the client time to read it: closing over unread bytes would reset the connection."""
         _log.info(
             "refused a request of {source}: {status} {sentence}",
-            source=self._source,
+            source=self._client.source,
             status=error.status,
             sentence=error.sentence,
         )
-        body = f"{error.sentence}\n".encode()
-        head = [
-            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
-            "Content-Type: text/plain; charset=utf-8",
-            f"Content-Length: {len(body)}",
-            "Cache-Control: no-store",
-            "X-Content-Type-Options: nosniff",
-        ]
+        answer = error.answer()
         if error.status == 426:
-            head += ["Connection: close, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13, 8"]
-        else:
-            head.append("Connection: close")
-        if error.status == 405:
-            head.append(f"Allow: {', '.join(PAGE_METHODS)}")
-        self.transport.write("\r\n".join([*head, "", ""]).encode() + body)  # type: ignore[union-attr]
+            answer = error.answer("close, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13, 8")
+        elif error.status == 405:
+            answer = error.answer("close", f"Allow: {', '.join(PAGE_METHODS)}")
+        self.transport.write(answer)  # type: ignore[union-attr]
         self._leave(unread=not self._half_closed)
 
     def _leave(self, *, unread: bool) -> None:
@@ -288,6 +345,11 @@ class ClientConnection(Protocol):
             end_sending(self.transport)
         else:
             self.transport.loseConnection()  # type: ignore[union-attr]
+
+
+def _crowd_out(stream: ClientStream) -> None:
+    stream.crowded_out = True
+    stream.abort()
 
 
 class _Wrapped(Factory):
@@ -303,18 +365,22 @@ class _Wrapped(Factory):
 
 
 class ClientFactory(Factory):
-    """Builds a `ClientConnection` for every client of one listener."""
+    """Builds a `ClientConnection` for every client of one listener.
+
+    Attributes:
+        listener: what the clients to come meet; may be replaced at any time.
+    """
 
     noisy = False
 
     def __init__(self, listener: Listener) -> None:
-        self._listener = listener
+        self.listener = listener
         self._connections: set[ClientConnection] = set()
         self._waiting: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: IAddress | None) -> ClientConnection:
         """See `IProtocolFactory`."""
-        connection = ClientConnection(self._listener, source_of(addr), self._connection_gone)
+        connection = ClientConnection(self.listener, source_of(addr), self._connection_gone)
         self._connections.add(connection)
         return connection
 

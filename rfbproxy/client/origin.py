@@ -5,6 +5,7 @@ Ports are not compared. A request without Origin is no browser's and passes.
 """
 
 from collections.abc import Collection
+from ipaddress import IPv6Address
 from urllib.parse import SplitResult, urlsplit
 
 from rfbproxy.reasons import CloseReason, Refused
@@ -32,10 +33,10 @@ def check_origin_host(origin: str | None, host: str | None, allowed: Collection[
     split = _split(origin)
     if split is None or not split.scheme:
         raise _refused("Origin is not a URL", NOT_VALID)
-    names = {name.strip().strip("[]").lower() for name in allowed}
+    names = {_canonical(name.strip().strip("[]").lower()) for name in allowed}
     if host is not None and (own := host_name(host)):
         names.add(own)
-    if split.hostname not in names:  # urlsplit gives it in lower case and without brackets
+    if not split.hostname or _canonical(split.hostname) not in names:  # it is in lower case and without brackets
         raise _refused(f"Origin's host {str(split.hostname)[:200]!r} is not among {sorted(names)}", OTHER_HOST)
 
 
@@ -61,14 +62,22 @@ def check_origin_scheme(origin: str | None, forwarded_proto: str | None, access_
 
 
 def host_name(host: str) -> str | None:
-    """The name in a Host header, in lower case, without port and brackets; None where there is no name in it.
+    """The name in a Host header, in lower case, without port, brackets and zone; None where there is no name in it.
 
     An IPv6 literal without brackets, which people write, has no port.
     """
     if host.count(":") > 1 and not host.startswith("["):
-        return host.lower()
+        return _canonical(host.lower())
     split = _split("//" + host)
-    return split.hostname if split else None
+    return _canonical(split.hostname) if split and split.hostname else None
+
+
+def _canonical(name: str) -> str:
+    """A name, or the one spelling of an IPv6 address; its zone means something on the client's machine alone."""
+    try:
+        return str(IPv6Address(name.partition("%")[0])) if ":" in name else name
+    except ValueError:
+        return name
 
 
 def _split(url: str) -> SplitResult | None:

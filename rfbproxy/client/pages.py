@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
-from typing import BinaryIO
+from typing import BinaryIO, cast
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
@@ -74,14 +74,21 @@ class Pages(Resource):
         folders: where the files are.
         allowed_origins: bare host names of pages that may frame the console (`[console] allowed_origins`).
         ready: awaited by `/readyz`; a sentence says what is not ready, None that all is well.
+        strict_transport: whether browsers are told to use https alone, once they did (RFC 6797).
     """
 
     isLeaf = True
 
     def __init__(
-        self, folders: Folders, allowed_origins: Sequence[str], ready: Callable[[], Awaitable[str | None]]
+        self,
+        folders: Folders,
+        allowed_origins: Sequence[str],
+        ready: Callable[[], Awaitable[str | None]],
+        *,
+        strict_transport: bool = False,
     ) -> None:
         super().__init__()
+        self._strict_transport = strict_transport
         self._folders = folders
         self._ready = ready
         ancestors = " ".join(f"http://{name}:* https://{name}:*" for name in allowed_origins)
@@ -95,6 +102,8 @@ class Pages(Resource):
         headers.setRawHeaders("referrer-policy", ["no-referrer"])
         headers.setRawHeaders("content-security-policy", [self._frame_ancestors])
         headers.removeHeader("server")
+        if self._strict_transport and request.isSecure():
+            headers.setRawHeaders("strict-transport-security", ["max-age=31536000"])
         if request.method.decode("latin-1") not in PAGE_METHODS:
             headers.setRawHeaders("allow", [_ALLOWED])
             return _say(request, http.NOT_ALLOWED, f"Only {_ALLOWED} are answered here.")
@@ -153,10 +162,16 @@ class PageRequest(Request):
     """One request for a page."""
 
     def process(self) -> None:
-        """Reduce the target to its path, whichever of its four forms it has (RFC 9112 section 3.2)."""
+        """Reduce the target to its path, whichever of its four forms it has (RFC 9112 section 3.2).
+
+        A prefix that a proxy put before the path, and left there, is taken away.
+        """
         if not self.path.startswith(b"/"):
             absolute = _ABSOLUTE.match(self.path)
             self.path = (absolute[1] or b"/") if absolute else b""
+        prefix = cast(PageChannel, self.channel).prefix
+        if prefix and self.path.startswith(prefix + b"/"):
+            self.path = self.path.removeprefix(prefix)
         super().process()
 
 
@@ -176,11 +191,12 @@ class PageChannel(http.HTTPChannel):
     totalHeadersSize = 2 * HEAD_LIMIT
     timeOut = None  # noqa: N815 - the connection has its own deadlines
 
-    def __init__(self, site: Site, served: Callable[[], None]) -> None:
+    def __init__(self, site: Site, served: Callable[[], None], *, prefix: bytes = b"") -> None:
         super().__init__()
         self.site = site
         self.factory = site
         self.requestFactory = site.requestFactory
+        self.prefix = prefix  # of the URL's path, before the paths of this service
         self._served = served
         self._done = False
 

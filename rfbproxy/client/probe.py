@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from rfbproxy.client.listener import ClientConnection, Listener
+from rfbproxy.client.waiting_room import WaitingRoom
 
 _REQUEST = (
     b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -69,9 +70,13 @@ def websocket_opens(listener: Listener) -> bool:
     """Whether an upgrade request to this listener gets as far as an open stream; begins no visit."""
     opened: list[object] = []
     connection = ClientConnection(
-        replace(listener, open_console=lambda _, stream: opened.append(stream)),
+        replace(
+            listener,
+            open_console=lambda _, stream: opened.append(stream),
+            trusted_proxies=lambda _: False,
+            waiting_room=WaitingRoom(),
+        ),
         "probe",
-        encrypted=True,  # as good as: nothing leaves this process
     )
     transport = MemoryTransport()
     connection.makeConnection(transport)

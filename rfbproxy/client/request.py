@@ -17,6 +17,7 @@ class ConsoleRequest:
     origin: str | None = None
     host: str | None = None
     forwarded_proto: str | None = None  # only from a trusted proxy; None from anybody else
+    encrypted: bool = False  # whether the client came to this proxy with TLS
 
 
 def token_of(head: RequestHead) -> str | None:
@@ -25,13 +26,18 @@ def token_of(head: RequestHead) -> str | None:
     The last of several wins, and blank ones do not count (nova/console/websocketproxy.py). noVNC 1.0 and later put the
     token into `path`, which its page turns into the WebSocket's own query; a page may also be asked with it unturned.
     """
-    query = _query_of(head.target)
+    return token_of_url(head.target) or _cookie_token("; ".join(head.get_all("cookie")))
+
+
+def token_of_url(url: str) -> str | None:
+    """The console token of a request's target alone."""
+    query = _query_of(url)
     if token := _last(query, "token"):
         return token
     for path in reversed(query.get("path", [])):
         if token := _last(_query_of(path), "token"):
             return token
-    return _cookie_token("; ".join(head.get_all("cookie")))
+    return None
 
 
 def _query_of(target: str) -> dict[str, list[str]]:

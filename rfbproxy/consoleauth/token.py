@@ -46,6 +46,7 @@ class Grant:
     password: Secret | None = field(default=None, metadata=_sealed(Secret))
     idle_timeout_s: int | None = field(default=None, metadata=_policy(int))
     time_limit_s: int | None = field(default=None, metadata=_policy(int))
+    allow_power: bool | None = field(default=None, metadata=_policy(bool))  # xvp messages: shutdown, reboot, reset
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Messages of a viewer after the handshake (RFC 6143 section 7.5, rfbproto "Client to Server Messages")."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from struct import Struct
 
@@ -74,7 +75,7 @@ class ClientMessages(Conversation):
     """What a viewer says, one event a message."""
 
     def _converse(self) -> Reading[None]:
-        readers = {
+        readers: dict[int, Callable[[], Reading[None]]] = {
             ClientMessage.SET_PIXEL_FORMAT: self._read_pixel_format,
             ClientMessage.SET_ENCODINGS: self._read_encodings,
             ClientMessage.FRAMEBUFFER_UPDATE_REQUEST: self._read_update_request,
@@ -85,13 +86,11 @@ class ClientMessages(Conversation):
         }
         while True:
             message_type = yield from self._reader.u8()
-            try:
-                read = readers[ClientMessage(message_type)]
-            except ValueError:
+            read = readers.get(message_type)
+            if read is None:
                 raise RemoteProtocolError(
-                    f"client message type {message_type}, allowed are {[kind.value for kind in readers]} "
-                    "(RFC 6143 section 7.5)"
-                ) from None
+                    f"client message type {message_type}, allowed are {list(map(int, readers))} (RFC 6143 section 7.5)"
+                )
             yield from read()
 
     def _read_pixel_format(self) -> Reading[None]:

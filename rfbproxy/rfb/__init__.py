@@ -6,13 +6,17 @@ nothing else, whatever bytes it is fed.
 """
 
 from rfbproxy.rfb.client_handshake import ClientHandshake, LoggedIn, ReasonDue, ServerInit
-from rfbproxy.rfb.constants import SecurityType, security_name
+from rfbproxy.rfb.constants import ClientMessage, Encoding, SecurityType, XvpCode, security_name
+from rfbproxy.rfb.messages import ClientMessageFilter
 from rfbproxy.rfb.server_handshake import ClientInit, ServerHandshake
 from rfbproxy.rfb.version import Version, VersionAgreed
 
 __all__ = [
     "ClientHandshake",
     "ClientInit",
+    "ClientMessage",
+    "ClientMessageFilter",
+    "Encoding",
     "LoggedIn",
     "ReasonDue",
     "SecurityType",
@@ -20,5 +24,6 @@ __all__ = [
     "ServerInit",
     "Version",
     "VersionAgreed",
+    "XvpCode",
     "security_name",
 ]

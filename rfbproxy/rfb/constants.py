@@ -63,7 +63,13 @@ class ClientMessage(IntEnum):
     KEY_EVENT = 4
     POINTER_EVENT = 5
     CLIENT_CUT_TEXT = 6
+    TEXT_CHAT = 11
+    ENABLE_CONTINUOUS_UPDATES = 150
+    CLIENT_FENCE = 248
+    XVP = 250
     SET_DESKTOP_SIZE = 251
+    GII = 253
+    QEMU = 255
 
 
 class ServerMessage(IntEnum):
@@ -83,6 +89,17 @@ class Encoding(IntEnum):
     ZLIB = 6
     DESKTOP_SIZE = -223
     EXTENDED_DESKTOP_SIZE = -308
+    XVP = -309
+    EXTENDED_MOUSE_BUTTONS = -316
+    EXTENDED_CLIPBOARD = 0xC0A1E5CE - (1 << 32)  # printed unsigned, sent signed
+
+
+class XvpCode(IntEnum):
+    """What an xvp client message asks for (rfbproto "xvp Client Message")."""
+
+    SHUTDOWN = 2
+    REBOOT = 3
+    RESET = 4
 
 
 CHALLENGE_SIZE = 16  # bytes of a VNC Authentication challenge and response (RFC 6143 section 7.2.2)

@@ -7,12 +7,13 @@ from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.consoleauth import ConsoleToken, TokenStore
 from rfbproxy.errors import StoreError
 from rfbproxy.reasons import CloseReason, Refused
+from rfbproxy.session.limits import BadTokens
 
 RFB_CONSOLE_TYPES = frozenset({"novnc", "xvpvnc", "vnc-direct"})
 
 
 async def authorise(
-    request: ConsoleRequest, store: TokenStore, *, allowed_origins: Collection[str], now: float
+    request: ConsoleRequest, store: TokenStore, bad_tokens: BadTokens, *, allowed_origins: Collection[str], now: float
 ) -> ConsoleToken:
     """Look the token up, once nothing cheaper refuses the client.
 
@@ -25,11 +26,13 @@ async def authorise(
     check_origin_host(request.origin, request.host, allowed_origins)
     if not request.token:
         raise Refused(CloseReason.TOKEN_UNKNOWN, "no token came with the request")
+    bad_tokens.check(request.token, now)
     try:
         token = await store.find(request.token)
     except StoreError as error:
         raise Refused(CloseReason.INTERNAL, f"token store: {error}") from error
     if token is None:
+        bad_tokens.deny(request.source, request.token, CloseReason.TOKEN_UNKNOWN, now)
         raise Refused(CloseReason.TOKEN_UNKNOWN, "the token is not in the store")
     if token.console_type not in RFB_CONSOLE_TYPES:
         raise Refused(
@@ -38,6 +41,7 @@ async def authorise(
             f"this listener is for {', '.join(sorted(RFB_CONSOLE_TYPES))}",
         )
     if token.expires <= now:
+        bad_tokens.deny(request.source, request.token, CloseReason.TOKEN_EXPIRED, now)
         raise Refused(CloseReason.TOKEN_EXPIRED, f"the token {token.id} expired {now - token.expires:.0f} s ago")
     check_origin_scheme(request.origin, request.forwarded_proto, token.access_url_base)
     return token

@@ -2,13 +2,16 @@
 
 Memory is bounded by back-pressure: the sink's transport pauses a flow when its buffer is full, and the flow pauses its
 source. A half-close travels through: the end of one direction does not end the other.
+A client's direction goes through a filter that follows its messages; without one, bytes are opaque.
 """
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.reasons import CloseReason
+from rfbproxy.rfb import ClientMessageFilter
 from rfbproxy.stream import Stream
 
 
@@ -77,19 +80,51 @@ class Flow:
         self.pauseProducing()
 
 
+class FilteredFlow(Flow):
+    """One whose messages are followed, and some of them held back."""
+
+    __slots__ = ("_filter",)
+
+    def __init__(self, relay: "Relay", source: Stream, sink: Stream, message_filter: ClientMessageFilter) -> None:
+        super().__init__(relay, source, sink)
+        self._filter = message_filter
+
+    def data_received(self, data: bytes) -> None:
+        """See `stream.Sink`."""
+        if self.ended:
+            return
+        try:
+            passed = self._filter.receive_data(data)
+        except RemoteProtocolError as error:
+            super().data_received(self._filter.data_to_send())
+            self._relay.source_broke(error)
+            return
+        if passed:
+            super().data_received(passed)
+
+
 class Relay:
-    """Carries bytes between a client and a target until both directions have ended, or one side is gone."""
+    """Carries bytes between a client and a target until both directions have ended, or one side is gone.
+
+    Args:
+        message_filter: what the client says goes through it.
+    """
 
     __slots__ = ("_done", "_reason", "to_client", "to_target")
 
-    def __init__(self, client: Stream, target: Stream) -> None:
+    def __init__(self, client: Stream, target: Stream, message_filter: ClientMessageFilter | None = None) -> None:
         self.to_client = Flow(self, target, client)
-        self.to_target = Flow(self, client, target)
+        self.to_target = (
+            Flow(self, client, target) if message_filter is None else FilteredFlow(self, client, target, message_filter)
+        )
         self._reason: CloseReason | None = None
         self._done: Deferred[CloseReason] = Deferred(lambda _: self.stop())
 
     def start(self) -> Deferred[CloseReason]:
-        """Relay; fires with `target-closed` or `client-closed`, whoever ended first. Cancelling it stops the relay."""
+        """Relay; fires with `target-closed` or `client-closed`, whoever ended first. Cancelling it stops the relay.
+
+        It fails with `RemoteProtocolError` where the client breaks its protocol.
+        """
         for flow in (self.to_target, self.to_client):
             if not flow.ended:  # by what the other one found out when it started
                 flow.start()
@@ -112,6 +147,12 @@ class Relay:
         self._because_of(flow)
         self.stop()
         self._finish()
+
+    def source_broke(self, error: RemoteProtocolError) -> None:
+        """The client broke its protocol: nothing of what it sends can be understood any more."""
+        self.stop()
+        if not self._done.called:
+            self._done.errback(error)
 
     def _because_of(self, flow: Flow) -> None:
         if self._reason is None:

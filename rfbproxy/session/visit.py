@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -18,7 +19,10 @@ from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.rfb import ClientHandshake, ClientInit, LoggedIn, ServerHandshake, ServerInit, VersionAgreed
 from rfbproxy.session.audit import VisitRecord, utc
 from rfbproxy.session.authorise import authorise
+from rfbproxy.session.deadlines import Deadlines
 from rfbproxy.session.dialogue import Dialogue
+from rfbproxy.session.limits import Limits
+from rfbproxy.session.policy import ClientPolicy
 from rfbproxy.session.relay import Relay
 from rfbproxy.stream import ClientStream, Stream
 from rfbproxy.target.dial import Dialler
@@ -42,6 +46,7 @@ class VisitRules:
     idle_timeout_s: float | None = None
     session_limit_s: float | None = None
     enforce_session_timeout: bool = False
+    tls_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Surroundings:
     dialler: Dialler
     clock: IReactorTime
     wall_clock: Callable[[], float]  # Unix seconds
+    limits: Limits = field(default_factory=Limits)
 
 
 class Visit:
@@ -70,11 +76,13 @@ class Visit:
         self._rules = surroundings.rules
         self._handshake = ServerHandshake()
         self._client_talk = self._talk(client, self._handshake)
-        self._greeted: Deferred[None] = succeed(None)
+        self._greeted: Deferred[None] | None = None  # of a client that was greeted; fires once it has answered
         self._relay: Relay | None = None
+        self._policy: ClientPolicy | None = None
         self._pending: Deferred[Any] | None = None
         self._ending: Refused | None = None
-        self._timers: list[IDelayedCall] = []
+        self._deadlines = Deadlines(surroundings.clock, self.end)
+        self._is_session = False  # counted by the limits
         self.record = VisitRecord(
             session=session,
             started=utc(surroundings.wall_clock()),
@@ -93,8 +101,10 @@ class Visit:
             await self._take_leave(ended)
         except Exception:
             _log.failure("[{session}] took no leave", session=self.record.session)
-        self._note_bytes()
-        self._stop_timers()
+        self._note_relayed()
+        self._deadlines.stop()
+        if self._is_session:
+            self._world.limits.leave(self._request.source)
         self.record.ended = utc(self._world.wall_clock())
         self.record.close_reason = ended.reason.value
         _log.info("[{session}] ended: {reason}: {detail}", session=self.record.session, reason=ended.reason.value,
@@ -120,30 +130,33 @@ class Visit:
         return Refused(reason, reason.sentence)
 
     async def _story(self, admit: Callable[[], None]) -> CloseReason:
-        self._greet()
+        self._client.on_end = lambda: self.end(self._client_left())
+        greeted = self._greet() if self._client.greets_at_once else None
+        if self._rules.tls_only and not self._request.encrypted:
+            raise Refused(CloseReason.TLS_REQUIRED, "client came unencrypted")
         admit()
         token = await self._authorise()
         target = await self._dial(token)
         login = await self._log_in(token, target)
-        shared = await self._let_in(target)
+        if greeted is None:
+            self._client.accept()
+            greeted = self._greet()
+        shared = await self._let_in(target, greeted)
         await self._initialise(target, login, shared=shared)
         return await self._relay_between(target, token)
 
-    def _greet(self) -> None:
-        """Send the greeting at once and hear the client's version while the target is being reached."""
-        self._client.on_end = lambda: self.end(self._client_left())
-        self._greeted = Deferred()
+    def _greet(self) -> Deferred[None]:
+        """Send the greeting, and hear the client's version meanwhile."""
+        greeted: Deferred[None] = Deferred()
+        self._greeted = greeted
         greeting = Deferred.fromCoroutine(self._client_talk.until(VersionAgreed))
         greeting.addTimeout(self._rules.handshake_timeout_s, self._world.clock)
-        greeting.addCallbacks(self._note_version, self._not_greeted).addCallback(self._greeted.callback)
-
-    def _until_greeted(self) -> Deferred[None]:
-        """Fires at the greeting's end; may be cancelled, while the greeting itself goes on for a refusal's sake."""
-        greeted: Deferred[None] = Deferred()
-        self._greeted.addCallback(greeted.callback)
+        greeting.addCallbacks(self._note_version, self._not_greeted).addCallback(greeted.callback)
         return greeted
 
     def _client_left(self) -> Refused:
+        if self._client.crowded_out:
+            return Refused(CloseReason.LIMIT, "too many wait without a good token, this one the longest")
         if self._client.broken is not None:
             return _client_fault(self._client.broken)
         return Refused(CloseReason.CLIENT_CLOSED, "client left during the handshake")
@@ -156,16 +169,24 @@ class Visit:
         self.end(_client_fault("client did not send its version in time" if slow else failure.value))
 
     async def _authorise(self) -> ConsoleToken:
+        limits, source = self._world.limits, self._request.source
+        if delay_s := limits.bad_tokens.delay_s(source, self._world.wall_clock()):
+            await self._step(deferLater(self._world.clock, delay_s), None)
         token = await self._step(
             authorise(
                 self._request,
                 self._world.store,
+                limits.bad_tokens,
                 allowed_origins=self._rules.allowed_origins,
                 now=self._world.wall_clock(),
             ),
             self._rules.handshake_timeout_s,
             lambda: Refused(CloseReason.INTERNAL, "token store did not answer in time"),
         )
+        limits.enter(source)
+        self._is_session = True
+        if self._client.on_authorised is not None:
+            self._client.on_authorised()
         record = self.record
         record.token, record.instance, record.console_type = token.id, token.instance_uuid, token.console_type
         record.target = token.target
@@ -199,10 +220,10 @@ class Visit:
         self.record.target_security = login.security
         return handshake
 
-    async def _let_in(self, target: Stream) -> bool:
+    async def _let_in(self, target: Stream, answered: Deferred[None]) -> bool:
         """The target has accepted us, so the client may come in; says whether it shares the desktop."""
         target.on_end = lambda: self.end(Refused(CloseReason.TARGET_UNREACHABLE, "target left during the handshake"))
-        await self._step(self._until_greeted(), None)
+        await self._step(_following(answered), None)
         try:
             self._handshake.offer()
             entered = await self._step(
@@ -231,28 +252,32 @@ class Visit:
 
     async def _relay_between(self, target: Stream, token: ConsoleToken) -> CloseReason:
         self._client.on_end = None
-        self._relay = Relay(self._client, target)
-        self._set_limits(token)
+        self._policy = ClientPolicy(self.record.session, token.grant)
+        self._relay = Relay(self._client, target, self._policy.message_filter())
+        self._set_deadlines(token)
         _log.info("[{session}] relays", session=self.record.session)
-        reason = await self._step(self._relay.start(), None)
+        try:
+            reason = await self._step(self._relay.start(), None)
+        except RemoteProtocolError as error:
+            raise _client_fault(error) from error
         if reason is CloseReason.CLIENT_CLOSED and self._client.broken is not None:
             raise _client_fault(self._client.broken)
         return reason
 
     async def _take_leave(self, refused: Refused) -> None:
-        """Let the target go, and tell the client why: in RFB if it is early enough, then in the close of its way in."""
+        """Let the target go, and tell the client why: in RFB between greeting and relay, and by its way in."""
         self._client.on_end = None
         if self._relay is not None:
             self._relay.stop()
         if self._target is not None:
             self._target.on_end = None
             self._target.close()
-        if self._relay is None and not self._client.ended:
+        if self._relay is None and self._greeted is not None and not self._client.ended:
             self._handshake.refuse(refused.sentence)
             self._client_talk.flush()
             if self._handshake.version is None:
                 # It comes within its deadline; then the refusal has been sent, or cannot be.
-                greeted = self._until_greeted()
+                greeted = _following(self._greeted)
                 if refused.reason is CloseReason.SHUTDOWN:
                     greeted.addTimeout(SHUTDOWN_PATIENCE_S, self._world.clock)
                 with suppress(DeferredTimeout):
@@ -308,50 +333,35 @@ class Visit:
     def _talk(self, stream: Stream, machine: Conversation) -> Dialogue:
         return Dialogue(stream, machine, self._world.clock)
 
-    def _set_limits(self, token: ConsoleToken) -> None:
+    def _set_deadlines(self, token: ConsoleToken) -> None:
         rules, grant = self._rules, token.grant
         limits = [seconds for seconds in (rules.session_limit_s, grant.time_limit_s) if seconds]
         if rules.enforce_session_timeout:
             limits.append(max(0.0, token.expires - self._world.wall_clock()))
         if limits:
-            self._end_later(min(limits), Refused(CloseReason.TIME_LIMIT, f"open for {min(limits):g} s"))
+            self._deadlines.end_after(min(limits))
         idle = [seconds for seconds in (rules.idle_timeout_s, grant.idle_timeout_s) if seconds]
         if idle:
-            self._watch_idle(min(idle))
-
-    def _end_later(self, seconds: float, refused: Refused) -> None:
-        self._timers.append(self._world.clock.callLater(seconds, self.end, refused))
-
-    def _watch_idle(self, timeout_s: float) -> None:
-        """Look ten times per timeout whether anything was relayed, either way."""
-        clock = self._world.clock
-        relayed, since = self._relayed(), clock.seconds()
-
-        def look() -> None:
-            nonlocal relayed, since
-            if self._relayed() != relayed:
-                relayed, since = self._relayed(), clock.seconds()
-            if clock.seconds() - since >= timeout_s:
-                self.end(Refused(CloseReason.IDLE, f"nothing was relayed for {timeout_s:g} s"))
-            else:
-                self._timers[-1] = clock.callLater(timeout_s / 10, look)
-
-        self._timers.append(clock.callLater(timeout_s / 10, look))
+            self._deadlines.end_idle(min(idle), self._relayed)
 
     def _relayed(self) -> tuple[int, int]:
         relay = self._relay
         return (relay.to_client.relayed, relay.to_target.relayed) if relay is not None else (0, 0)
 
-    def _note_bytes(self) -> None:
+    def _note_relayed(self) -> None:
         self.record.bytes_to_client, self.record.bytes_to_target = self._relayed()
-
-    def _stop_timers(self) -> None:
-        for timer in self._timers:
-            if timer.active():
-                timer.cancel()
+        if self._policy is not None:
+            self.record.power = self._policy.power or None
 
 
 def _client_fault(what: object) -> Refused:
     if isinstance(what, EndOfStream):
         return Refused(CloseReason.CLIENT_CLOSED, f"client {what} of the handshake")
     return Refused(CloseReason.PROTOCOL_ERROR, str(what), websocket_code=1002)
+
+
+def _following(answered: Deferred[None]) -> Deferred[None]:
+    """Fires with `answered`; may be cancelled, while the greeting itself goes on for a refusal's sake."""
+    following: Deferred[None] = Deferred()
+    answered.addCallback(following.callback)
+    return following

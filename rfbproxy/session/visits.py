@@ -1,14 +1,13 @@
 """All live visits of this process: where each begins, who may still come in, and how all are ended."""
 
 import uuid
-from collections import Counter
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from rfbproxy.client.request import ConsoleRequest
-from rfbproxy.reasons import CloseReason, Refused
+from rfbproxy.reasons import Refused
 from rfbproxy.session.audit import AuditLog
 from rfbproxy.session.visit import Surroundings, Visit
 from rfbproxy.stream import ClientStream
@@ -20,19 +19,13 @@ class Visits:
     """Receives the clients that a listener lets through.
 
     Args:
-        max_visits: how many may live at once; 0 is no limit.
-        max_visits_per_source: the same for one client address, which anybody can use up before a token is asked for.
+        surroundings: with the limits on sessions, which are asked before a visit costs anything.
     """
 
-    def __init__(
-        self, surroundings: Surroundings, audit: AuditLog, *, max_visits: int = 0, max_visits_per_source: int = 0
-    ) -> None:
+    def __init__(self, surroundings: Surroundings, audit: AuditLog) -> None:
         self._surroundings = surroundings
         self._audit = audit
-        self._max_visits = max_visits
-        self._max_visits_per_source = max_visits_per_source
         self._live: dict[Visit, ClientStream] = {}
-        self._sources: Counter[str] = Counter()
         self._closing: Refused | None = None
         self._on_empty: list[Callable[[], None]] = []
 
@@ -50,11 +43,15 @@ class Visits:
         _log.info("[{session}] {client} comes by {way_in}", session=visit.record.session, client=request.source,
                   way_in=request.way_in)  # fmt: skip
         self._live[visit] = client
-        self._sources[request.source] += 1
         living = Deferred.fromCoroutine(visit.run(lambda: self._admit(request.source)))
         living.addCallback(self._audit.write)
         living.addErrback(lambda failure: _log.failure("[{session}] failed", failure, session=visit.record.session))
-        living.addCallback(lambda _: self._ended(visit, request.source))
+        living.addCallback(lambda _: self._ended(visit))
+
+    def renew(self, surroundings: Surroundings, audit: AuditLog) -> None:
+        """Hold the visits to come to other rules; those that live keep theirs."""
+        self._surroundings = surroundings
+        self._audit = audit
 
     def close_all(self, refused: Refused) -> Deferred[None]:
         """Let nobody in any more and end all visits; fires when the last one has ended."""
@@ -74,19 +71,10 @@ class Visits:
     def _admit(self, source: str) -> None:
         if self._closing is not None:
             raise self._closing
-        if 0 < self._max_visits < len(self._live):
-            raise Refused(CloseReason.LIMIT, f"{len(self._live)} visits live, allowed are {self._max_visits}")
-        if 0 < self._max_visits_per_source < self._sources[source]:
-            raise Refused(
-                CloseReason.LIMIT,
-                f"{self._sources[source]} visits from {source}, allowed are {self._max_visits_per_source}",
-            )
+        self._surroundings.limits.check(source)
 
-    def _ended(self, visit: Visit, source: str) -> None:
+    def _ended(self, visit: Visit) -> None:
         del self._live[visit]
-        self._sources[source] -= 1
-        if not self._sources[source]:
-            del self._sources[source]
         self._tell_if_empty()
 
     def _tell_if_empty(self) -> None:

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 from typing import cast
 
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -36,7 +36,8 @@ class Dialler:
         host = _literal(host)
         where = address_text(host, port)
         try:
-            endpoint = HostnameEndpoint(self._reactor, host, port, timeout=self._connect_timeout_s)
+            kind = TCP6ClientEndpoint if "%" in host else HostnameEndpoint  # which loses an IPv6 address's zone
+            endpoint = kind(self._reactor, host, port, timeout=self._connect_timeout_s)
             connecting = endpoint.connect(_StreamFactory(self._reactor))
             connecting.addTimeout(self._connect_timeout_s, self._reactor, _too_late)
             protocol = await connecting

@@ -123,6 +123,13 @@ def test_what_is_another_host(origin):
     assert refused(check_origin_host, origin, None, ("",)) == OTHER_HOST
 
 
+@pytest.mark.parametrize("host", ["[2001:db8::1]:6080", "[2001:DB8:0::1]", "2001:db8::1", "[2001:db8::1%25eth0]"])
+def test_an_ipv6_host_is_the_same_however_it_is_written(host):
+    check_origin_host("http://[2001:db8:0:0::1]:6080", host, ())
+    assert refused(check_origin_host, "http://[2001:db8::2]:6080", host, ()) == OTHER_HOST
+    check_origin_host("http://[2001:db8::2]:6080", "h", [host.partition("]")[0].replace("::1", "::2")])
+
+
 def test_a_bad_host_matches_nothing():
     """Nova crashes on it."""
     assert refused(check_origin_host, "https://h", "h:abc", ()) == OTHER_HOST
@@ -140,6 +147,10 @@ def test_a_base_that_is_no_url_matches_nothing():
         ("example.net:6080", "example.net"),
         ("[2001:DB8::1]:6080", "2001:db8::1"),
         ("2001:DB8::1", "2001:db8::1"),
+        ("[2001:db8:0::0:1]", "2001:db8::1"),
+        ("[fe80::1%25eth0]:6080", "fe80::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("a:b:c", "a:b:c"),
         ("h:abc", None),
         ("h:99999", None),
         (":6080", None),

@@ -2,12 +2,16 @@
 # The Debian packages that tests/live needs: installs what is missing where it may, else says what to install and fails.
 set -eu
 
-# the browser and its pages; machines; X desktops; an RFB 3.7 server; assembler and linker for guest.S
+# the browser and its pages; machines; X desktops; an RFB 3.7 server; assembler and linker for guest.S;
+# load balancers; a Java viewer and its display; outside clients and network namespaces
 PACKAGES="chromium novnc
 qemu-system-x86 seabios
 tigervnc-standalone-server tigervnc-tools xterm
 x11vnc
-binutils"
+binutils
+haproxy nginx-light
+tightvnc-java default-jre xvfb xdotool
+curl openssl iproute2 systemd"
 
 is_installed() {
     [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -37,10 +37,20 @@ class Proxy:
         command: what runs it, the configuration file left out.
         web: the operator's folder.
         page: the page that access URLs name.
+        base: what access URLs begin with, where that is not the proxy itself.
+        options: of `[consoleproxy]`, and further sections.
     """
 
     def __init__(
-        self, name: str, folder: Path, command: list[str], *, web: Path | None = None, page: str = "vnc_auto.html"
+        self,
+        name: str,
+        folder: Path,
+        command: list[str],
+        *,
+        web: Path | None = None,
+        page: str = "vnc_auto.html",
+        base: str | None = None,
+        options: str = "",
     ) -> None:
         self.folder = folder / name
         self.folder.mkdir()
@@ -58,9 +68,11 @@ class Proxy:
             "[vnc]\n"
             "novncproxy_host = 127.0.0.1\n"
             f"novncproxy_port = {self.port}\n"
-            f"novncproxy_base_url = {self.origin}/{page}\n"
+            f"novncproxy_base_url = {base or self.origin}/{page}\n"
+            "xvpvncproxy_host =\n"
             "[consoleproxy]\n"
             f"audit_log = {self._audit}\n"
+            f"{options}\n"
         )
         self.process = Process(name, [*command, "--config-file", str(self._config)], self.folder)
         until(self._is_ready, f"{name} ready")

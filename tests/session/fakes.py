@@ -8,6 +8,7 @@ from rfbproxy.consoleauth import ConsoleToken
 from rfbproxy.consoleauth.token import hash_token
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.rfb import SecurityType
+from rfbproxy.session.limits import Limits
 from rfbproxy.session.visit import Surroundings, VisitRules
 from rfbproxy.session.visits import Visits
 from rfbproxy.stream import ClientStream
@@ -43,6 +44,9 @@ class FakeStream(ClientStream):
 
     def close(self):
         self.said.append("close")
+
+    def accept(self):
+        self.said.append("accept")
 
     def close_because(self, refused):
         self.said.append(refused)
@@ -129,7 +133,7 @@ def console_request(**fields):
 class Bench:
     """One visit, and everything around it."""
 
-    def __init__(self, *, max_visits=0, max_visits_per_source=0, **rules):
+    def __init__(self, *, sessions=0, sessions_per_source=0, **rules):
         self.clock = Clock()
         self.store = FakeStore()
         self.dialler = FakeDialler()
@@ -144,10 +148,9 @@ class Bench:
                 self.dialler,
                 self.clock,
                 lambda: STARTED + self.clock.seconds(),
+                Limits(sessions, sessions_per_source),
             ),
             self.audit,
-            max_visits=max_visits,
-            max_visits_per_source=max_visits_per_source,
         )
 
     def open(self, **request):

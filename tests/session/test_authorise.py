@@ -4,6 +4,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from rfbproxy.errors import StoreError
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.authorise import RFB_CONSOLE_TYPES, authorise
+from rfbproxy.session.limits import BadTokens
 from tests.session.fakes import TOKEN, console_request, console_token
 
 NOW = 1_000_000.5
@@ -22,7 +23,7 @@ class Store:
 def ask(request, answer, now=NOW):
     store = Store(answer)
     got = []
-    asking = authorise(request, store, allowed_origins=["dashboard.example"], now=now)
+    asking = authorise(request, store, BadTokens(), allowed_origins=["dashboard.example"], now=now)
     Deferred.fromCoroutine(asking).addBoth(got.append)
     return getattr(got[0], "value", got[0]), store
 

@@ -11,6 +11,7 @@ from rfbproxy.secret import Secret
 from rfbproxy.session.dialogue import REASON_TIMEOUT_S
 from rfbproxy.stream import BUFFER_LIMIT
 from rfbproxy.target.dial import _unreachable
+from tests.peers import cut_text
 from tests.rfb.test_client_handshake import server_init
 from tests.session.fakes import STARTED, TOKEN, Bench, refusal
 
@@ -84,9 +85,9 @@ def test_the_whole_way():
     assert bench.target.take() == b"\x00"
     bench.target.deliver(server_init())
     assert bench.client.take() == server_init()
-    bench.client.deliver(b"from the client")
+    bench.client.deliver(cut_text(b"client"))
     bench.target.deliver(b"from the target!")
-    assert bench.target.take() == b"from the client"
+    assert bench.target.take() == cut_text(b"client")
     assert bench.client.take() == b"from the target!"
     bench.clock.advance(5)
     bench.client.deliver_lost()
@@ -101,7 +102,7 @@ def test_the_whole_way():
     assert (record.console_type, record.target, record.way_in) == ("novnc", "192.0.2.7:5901", "websocket")
     assert (record.client_version, record.target_version) == ("3.8", "3.8")
     assert (record.client_security, record.target_security) == ("None", "None")
-    assert (record.bytes_to_client, record.bytes_to_target) == (16, 15)
+    assert (record.bytes_to_client, record.bytes_to_target) == (16, 14)
 
 
 @pytest.mark.parametrize(("order", "count"), CASES)
@@ -505,16 +506,16 @@ def test_a_client_that_does_not_speak_rfb(count):
 def test_nova_R15_everything_of_the_client_in_one_segment():
     bench = Bench()
     bench.open()
-    bench.client.deliver(V3_8 + b"\x01" + b"\x01" + b"\x03first request")
+    bench.client.deliver(V3_8 + b"\x01" + b"\x01" + cut_text(b"first"))
     for _, step in STEPS["prompt client"][1:6]:
         step(bench)
     assert bench.target.take() == V3_8 + b"\x01" + b"\x01"
     bench.target.deliver(server_init())
-    assert bench.target.take() == b"\x03first request"
+    assert bench.target.take() == cut_text(b"first")
     assert bench.client.take() == V3_8 + OFFER + OK + server_init()
     assert bench.visits._live
     bench.client.deliver_lost()
-    assert bench.record.bytes_to_target == len(b"\x03first request")
+    assert bench.record.bytes_to_target == len(cut_text(b"first"))
 
 
 def test_everything_of_the_target_in_one_segment():
@@ -668,7 +669,7 @@ def test_the_idle_limit(rules, grant):
         step(bench)
     for speaker in [bench.client, bench.target] * 3:
         bench.clock.pump([1.0] * 28)
-        speaker.deliver(b".")
+        speaker.deliver(cut_text(b"."))
     assert bench.audit.records == []
     bench.clock.pump([1.0] * 33)
     bench.assert_over(CloseReason.IDLE)
@@ -704,3 +705,16 @@ def test_no_secret_is_logged(log):
     assert bench.record.session in told
     for secret in (TOKEN, "swordfish", "deadbeef", "session_id"):
         assert secret not in told
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_nova_W28_who_comes_in_clear_where_only_tls_is_allowed_is_told_so(encrypted):
+    bench = Bench(tls_only=True)
+    bench.open(encrypted=encrypted)
+    if encrypted:
+        assert bench.store.asked == [TOKEN]
+        return
+    bench.client.deliver(V3_8)
+    assert bench.client.take() == V3_8 + refusal(CloseReason.TLS_REQUIRED)
+    bench.assert_over(CloseReason.TLS_REQUIRED)
+    assert bench.store.asked == []

@@ -233,6 +233,12 @@ def test_what_is_no_name(world, host):
     unreachable(world.result(host, 5900))
 
 
+@pytest.mark.parametrize("host", ["fe80::1%nothing", "[fe80::1%nothing]", "name%zone"])
+def test_a_zone_that_is_not_there(world, host):
+    """Zones that are there are in `tests/live/test_namespaces.py`."""
+    unreachable(world.result(host, 5900), host.strip("[]"))
+
+
 @pytest.mark.parametrize("port", [-1, 65536, 10**9])
 def test_what_is_no_port(world, port):
     unreachable(world.result("127.0.0.1", port), str(port))

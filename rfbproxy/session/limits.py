@@ -1,0 +1,126 @@
+"""How many sessions there may be, and what guessing at tokens costs. Memory is bounded, times are Unix seconds."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from rfbproxy.client.forwarded import network_of
+from rfbproxy.consoleauth import hash_token
+from rfbproxy.reasons import CloseReason, Refused
+
+DELAY_STEP_S = 0.1  # for each bad token of a source that is not forgiven yet
+DELAY_LIMIT_S = 5.0
+FORGIVEN_PER_S = 2.0  # bad tokens
+DENIAL_TTL_S = 10.0  # a denied token is not looked up again for so long
+MEMORY = 10_000  # sources, and tokens, that are remembered
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class RecentlyUsed(OrderedDict[K, V], Generic[K, V]):
+    """A dictionary that forgets what was set longest ago."""
+
+    def __setitem__(self, key: K, value: V) -> None:
+        super().__setitem__(key, value)
+        self.move_to_end(key)
+        if len(self) > MEMORY:
+            self.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Denial:
+    reason: CloseReason
+    at: float
+
+
+class BadTokens:
+    """Remembers tokens that the store denied, and who brought them.
+
+    A token that was denied a moment ago is denied again without asking the store: a viewer that reconnects for ever
+    with a dead token costs nothing. Each *new* bad token of a source makes its next visits wait longer, whatever token
+    they bring: nobody learns from the wait whether a token is good.
+    """
+
+    def __init__(self) -> None:
+        self._denials: RecentlyUsed[str, _Denial] = RecentlyUsed()
+        self._guesses: RecentlyUsed[str, tuple[float, float]] = RecentlyUsed()  # how many, at that time
+
+    def check(self, token: str, now: float) -> None:
+        """Refuse a token that the store has denied just now.
+
+        Raises:
+            Refused: token-unknown or token-expired, as then.
+        """
+        denial = self._denials.get(hash_token(token))
+        if denial is not None and 0 <= now - denial.at < DENIAL_TTL_S:
+            raise Refused(denial.reason, f"the token was denied {now - denial.at:.1f} s ago already")
+
+    def delay_s(self, source: str, now: float) -> float:
+        """How long a visit of this source must wait before its token is looked up."""
+        return min(DELAY_LIMIT_S, DELAY_STEP_S * self._not_forgiven(source, now))
+
+    def deny(self, source: str, token: str, reason: CloseReason, now: float) -> None:
+        """The store has denied a token; one that had been good is no guess."""
+        token_hash = hash_token(token)
+        if reason is CloseReason.TOKEN_UNKNOWN and token_hash not in self._denials:
+            self._guesses[network_of(source)] = (self._not_forgiven(source, now) + 1, now)
+        self._denials[token_hash] = _Denial(reason, now)
+
+    def _not_forgiven(self, source: str, now: float) -> float:
+        count, at = self._guesses.get(network_of(source), (0.0, now))
+        return max(0.0, min(count, DELAY_LIMIT_S / DELAY_STEP_S) - max(0.0, now - at) * FORGIVEN_PER_S)
+
+
+class Limits:
+    """How many sessions there may be: visits whose token was good, until they end.
+
+    Args:
+        sessions: in total; 0 is no limit.
+        sessions_per_source: of one client address; IPv6 counts by /64.
+    """
+
+    def __init__(self, sessions: int = 0, sessions_per_source: int = 0) -> None:
+        self.allow(sessions, sessions_per_source)
+        self._live: Counter[str] = Counter()
+        self._count = 0
+        self.bad_tokens = BadTokens()
+
+    def allow(self, sessions: int, sessions_per_source: int) -> None:
+        """Change the limits, for visits to come."""
+        self._sessions = sessions
+        self._sessions_per_source = sessions_per_source
+
+    def check(self, source: str) -> None:
+        """Refuse a visit for which there is no room, before it costs anything.
+
+        Raises:
+            Refused: limit.
+        """
+        if 0 < self._sessions <= self._count:
+            raise Refused(CloseReason.LIMIT, f"{self._count} sessions live, allowed are {self._sessions}")
+        network = network_of(source)
+        if 0 < self._sessions_per_source <= self._live[network]:
+            raise Refused(
+                CloseReason.LIMIT,
+                f"{self._live[network]} sessions live from {network}, allowed are {self._sessions_per_source}",
+            )
+
+    def enter(self, source: str) -> None:
+        """Count a session; `leave` must follow.
+
+        Raises:
+            Refused: limit.
+        """
+        self.check(source)
+        self._live[network_of(source)] += 1
+        self._count += 1
+
+    def leave(self, source: str) -> None:
+        """A session has ended."""
+        network = network_of(source)
+        self._live[network] -= 1
+        self._count -= 1
+        if not self._live[network]:
+            del self._live[network]

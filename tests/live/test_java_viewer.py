@@ -1,0 +1,133 @@
+"""TightVNC's Java viewer on an X display of its own, which comes in by CONNECT."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from itertools import cycle, product
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageChops, ImageGrab
+
+from tests.live.laboratory import Laboratory
+from tests.live.processes import Process, program, until
+from tests.live.targets import Target
+
+JAR = Path("/usr/share/java/tightvncviewer.jar")
+EDGE = 24  # pixels; a frame may be so thick
+
+
+class Screen:
+    """An X display without a window manager."""
+
+    def __init__(self, folder: Path) -> None:
+        told, tell = os.pipe()
+        command = ["Xvfb", "-displayfd", str(tell), "-screen", "0", "1024x768x24", "-nolisten", "tcp"]
+        self._process = Process("xvfb", command, folder, pass_fds=[tell])
+        os.close(tell)
+        with os.fdopen(told) as display:
+            self.display = f":{display.readline().strip()}"
+        assert self.display != ":", self._process.log
+
+    def picture(self) -> Image.Image:
+        return ImageGrab.grab(xdisplay=self.display).convert("RGB")
+
+    def xdotool(self, *actions: str) -> bool:
+        command = [program("xdotool"), *actions]
+        environment = {**os.environ, "DISPLAY": self.display}
+        return subprocess.run(command, env=environment, timeout=30, capture_output=True).returncode == 0
+
+    def lay_out(self, width: int) -> None:
+        """Give the viewer's window another size, for nobody else does, and only then it shows all of the desktop."""
+        self.xdotool("search", "--onlyvisible", "--name", "VNC", "windowsize", "%@", str(width), "600")
+
+    def stop(self) -> None:
+        self._process.stop()
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    screen = Screen(tmp_path_factory.mktemp("screen"))
+    yield screen
+    screen.stop()
+
+
+def viewer(lab: Laboratory, screen: Screen, token: str, port: int, name: str) -> Process:
+    if not JAR.is_file():
+        pytest.fail("tightvnc-java is not installed: sh tests/live/debian.sh", pytrace=False)
+    parameters = {
+        "HOST": token,
+        "PORT": "5900",
+        "SocketFactory": "tightvncviewer.HTTPConnectSocketFactory",
+        "PROXYHOST1": "127.0.0.1",
+        "PROXYPORT1": str(port),
+        "Show controls": "No",
+        "Cursor shape updates": "Ignore",  # else the pointer is in the picture
+        "JPEG image quality": "JPEG off",
+    }
+    options = [word for pair in parameters.items() for word in pair]
+    return Process(
+        f"java-{name}",
+        ["java", "-cp", str(JAR), "tightvncviewer.VncViewer", *options],
+        lab.folder,
+        environment={"DISPLAY": screen.display},
+    )
+
+
+def wait_same(screen: Screen, target: Target) -> Image.Image:
+    """Wait until the screen shows, within its upper left corner, what the target shows; returns that picture."""
+    widths = cycle((800, 801))
+
+    def same() -> Image.Image | None:
+        real, seen = target.capture(), screen.picture()
+        for left, top in product(range(EDGE), repeat=2):
+            shown = seen.crop((left, top, left + real.width, top + real.height))
+            if ImageChops.difference(shown, real).getbbox() is None:
+                return shown
+        screen.lay_out(next(widths))
+        return None
+
+    try:
+        return until(same, f"picture of {target.name}")
+    except pytest.fail.Exception:
+        screen.picture().save(target.folder / "seen.png")
+        target.capture().save(target.folder / "target.png")
+        raise
+
+
+@pytest.mark.parametrize("name", ["qemu-none", "qemu-password", "xvnc-none", "xvnc-vncauth"])
+def test_it_sees_and_types(lab: Laboratory, screen: Screen, name: str, new_text: Callable[[], str]) -> None:
+    proxy, target = lab.own_page, lab.target(name)
+    console, known, text = proxy.console(target), len(proxy.records()), new_text()
+    screen.xdotool("mousemove", "1000", "740")  # out of the way of what appears
+    process = viewer(lab, screen, console.token, proxy.port, name)
+    try:
+        before = wait_same(screen, target)
+        screen.xdotool("mousemove", "300", "200", "click", "1", "type", "--delay", "40", text)
+        target.wait_typed(text)
+        after = wait_same(screen, target)
+        assert before.tobytes() != after.tobytes()
+        screen.xdotool("key", "Return")
+        target.wait_typed(f"{text}\n")
+    finally:
+        process.stop()
+    record = proxy.next_record(known, console.token_id)
+    assert record["way_in"] == "connect"
+    assert record["close_reason"] == "client-closed"
+    assert (record["client_version"], record["client_security"]) == ("3.8", "None")
+    assert record["target_security"] == target.security
+    assert record["bytes_to_client"] > 0 < record["bytes_to_target"]
+    proxy.secrets.add(text)
+    proxy.check_secrets_kept()
+
+
+def test_what_it_reports_of_a_wrong_token(lab: Laboratory, screen: Screen) -> None:
+    proxy = lab.own_page
+    known, wrong = len(proxy.records()), "00000000-0000-4000-8000-000000000000"
+    process = viewer(lab, screen, wrong, proxy.port, "refused")
+    try:
+        record = proxy.next_record(known, None)
+        until(lambda: "401 Unauthorized" in process.log, "the viewer's report")
+    finally:
+        process.stop()
+    assert (record["way_in"], record["close_reason"]) == ("connect", "token-unknown")
