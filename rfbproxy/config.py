@@ -169,6 +169,11 @@ class Config:
         value = self[group, name]
         return tuple(str(word) for word in value) if isinstance(value, list) else ()
 
+    def is_set(self, group: str, name: str) -> bool:
+        """Whether an option stands in a file, rather than at its default."""
+        location = self._conf.get_location(name, None if group == "DEFAULT" else group)
+        return location is not None and location.location is not cfg.Locations.opt_default
+
     def addresses(self, group: str, listener: str) -> tuple[Address, ...]:
         """Where a listener listens: each of `*_host` with `*_port`; nowhere if the first is empty.
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import socket
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rfbproxy.config import Address
@@ -20,6 +21,8 @@ from rfbproxy.systemd import HandedOver
 
 BACKLOG = 1024
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+_log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ def places(
     *,
     unix_mode: int = 0o660,
     prefer_ipv6: bool = False,
+    unasked: Collection[str] = (),
 ) -> tuple[list[Place], list[Place]]:
     """All sockets of the listeners, bound or handed over, and those handed over that are nobody's.
 
@@ -58,6 +62,7 @@ def places(
         handed_over: what systemd has bound.
         unix_mode: of UNIX sockets that are made here.
         prefer_ipv6: whether a name means its IPv6 address.
+        unasked: listeners that nobody asked for by an option: where they cannot listen they do without, with a warning.
 
     Raises:
         ConfigError: an address cannot be listened on; nothing is then.
@@ -71,7 +76,13 @@ def places(
                 continue
             for address in addresses:
                 known = next((place for _, place in given if place not in found and _serves(place, address)), None)
-                place = known or listen(address, unix_mode=unix_mode, prefer_ipv6=prefer_ipv6)
+                try:
+                    place = known or listen(address, unix_mode=unix_mode, prefer_ipv6=prefer_ipv6)
+                except ConfigError as error:
+                    if name not in unasked:
+                        raise
+                    _log.warn("no {name}: {error}", name=name, error=error)
+                    continue
                 found.append(replace(place, listener=name))
     except ConfigError:
         close(place for place in found if not place.handed_over)

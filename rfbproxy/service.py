@@ -85,6 +85,7 @@ class ConsoleProxyService(Service):
             take_sockets(),
             unix_mode=int(config.text("consoleproxy", "unix_socket_mode") or "0660", 8),
             prefer_ipv6=config.flag("DEFAULT", "source_is_ipv6"),
+            unasked=[name for name in wanted if name == "xvpvncproxy" and not _is_asked_for(config, name)],
         )
         if not self._places:
             raise ConfigError("[vnc] novncproxy_host is empty, and there is nothing else to listen on")
@@ -308,6 +309,10 @@ def _stop_reactor(reactor: Any) -> None:
 
 def _wanted(config: Config) -> Mapping[str, Sequence[Address]]:
     return {listener: config.addresses("vnc", listener) for listener in ("novncproxy", "xvpvncproxy")}
+
+
+def _is_asked_for(config: Config, listener: str) -> bool:
+    return config.is_set("vnc", f"{listener}_host") or config.is_set("vnc", f"{listener}_port")
 
 
 def _listener_of(name: str, listener: Listener) -> Listener:

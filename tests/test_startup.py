@@ -76,6 +76,19 @@ def test_a_port_that_is_taken_is_refused(tmp_path, command):
     one_line(result, f"cannot listen on 127.0.0.1:{proxy.port}: Address already in use")
 
 
+def test_a_listener_that_nobody_asked_for_does_without_its_port(tmp_path):
+    """So that a second proxy on the same host need not be told to leave the Java viewers alone."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # taken already will do as well
+            stack.enter_context(socket.create_server(("0.0.0.0", 6081)))
+        proxy = Proxy(tmp_path)
+        proxy.config.write_text(proxy.config.read_text().replace("xvpvncproxy_host =", "#"))
+        stack.callback(proxy.stop)
+        proxy.start()
+        assert "no xvpvncproxy: cannot listen on 0.0.0.0:6081: Address already in use" in proxy.log
+        assert http(proxy.port, "GET /healthz HTTP/1.0\r\n\r\n")[0] == 200
+
+
 def test_a_missing_configuration_file_is_refused():
     one_line(run("twistd", "-n", "consoleproxy", "--config-file", "/nonexistent/nova.conf"), "/nonexistent/nova.conf")
     one_line(run("consoleproxy", "--config-dir", "/nonexistent", "console", "list"), "/nonexistent")

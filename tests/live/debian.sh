@@ -11,7 +11,7 @@ x11vnc
 binutils
 haproxy nginx-light
 tightvnc-java default-jre xvfb xdotool
-curl openssl iproute2 systemd"
+curl openssl netcat-openbsd iproute2 systemd"
 
 is_installed() {
     [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops, ImageGrab
 
+from tests.certificates import certificate
 from tests.live.laboratory import Laboratory
 from tests.live.processes import Process, program, until
 from tests.live.targets import Target
+from tests.live.tls_tunnel import tls_tunnel
+from tests.proxy_process import running
 
 JAR = Path("/usr/share/java/tightvncviewer.jar")
 EDGE = 24  # pixels; a frame may be so thick
@@ -119,6 +122,24 @@ def test_it_sees_and_types(lab: Laboratory, screen: Screen, name: str, new_text:
     assert record["bytes_to_client"] > 0 < record["bytes_to_target"]
     proxy.secrets.add(text)
     proxy.check_secrets_kept()
+
+
+def test_it_sees_and_types_by_tls(lab: Laboratory, screen: Screen, tmp_path: Path, new_text: Callable[[], str]) -> None:
+    """The viewer speaks no TLS itself, so a tunnel does; the proxy's side of it is encrypted from the first byte."""
+    pem, target, text = tmp_path / "both.pem", lab.target("xvnc-none"), new_text()
+    certificate(pem, pem)
+    with (
+        running(tmp_path, f"[DEFAULT]\ncert = {pem}\nssl_only = True") as proxy,
+        tls_tunnel(proxy.port, pem) as port,
+    ):
+        process = viewer(lab, screen, proxy.create(target.port)["token"], port, "tls")
+        try:
+            wait_same(screen, target)
+            screen.xdotool("mousemove", "300", "200", "click", "1", "type", "--delay", "40", text)
+            target.wait_typed(text)
+        finally:
+            process.stop()
+        assert proxy.next_record(0)["close_reason"] == "client-closed"
 
 
 def test_what_it_reports_of_a_wrong_token(lab: Laboratory, screen: Screen) -> None:
