@@ -98,28 +98,14 @@ def wait_same(screen: Screen, target: Target) -> Image.Image:
         raise
 
 
-def viewer_that_shows(
-    target: Target, lab: Laboratory, screen: Screen, token: str, port: int, name: str
-) -> tuple[Process, Image.Image]:
-    """A viewer with the target's picture; one that without a window manager lays itself out badly is started again."""
-    for last in (False, True):
-        process = viewer(lab, screen, token, port, name)
-        try:
-            return process, wait_same(screen, target)
-        except pytest.fail.Exception:
-            process.stop()
-            if last:
-                raise
-    raise AssertionError
-
-
 @pytest.mark.parametrize("name", ["qemu-none", "qemu-password", "xvnc-none", "xvnc-vncauth"])
 def test_it_sees_and_types(lab: Laboratory, screen: Screen, name: str, new_text: Callable[[], str]) -> None:
     proxy, target = lab.own_page, lab.target(name)
     console, known, text = proxy.console(target), len(proxy.records()), new_text()
     screen.xdotool("mousemove", "1000", "740")  # out of the way of what appears
-    process, before = viewer_that_shows(target, lab, screen, console.token, proxy.port, name)
+    process = viewer(lab, screen, console.token, proxy.port, name)
     try:
+        before = wait_same(screen, target)
         screen.xdotool("mousemove", "300", "200", "click", "1", "type", "--delay", "40", text)
         target.wait_typed(text)
         after = wait_same(screen, target)
@@ -146,8 +132,9 @@ def test_it_sees_and_types_by_tls(lab: Laboratory, screen: Screen, tmp_path: Pat
         running(tmp_path, f"[DEFAULT]\ncert = {pem}\nssl_only = True") as proxy,
         tls_tunnel(proxy.port, pem) as port,
     ):
-        process, _ = viewer_that_shows(target, lab, screen, proxy.create(target.port)["token"], port, "tls")
+        process = viewer(lab, screen, proxy.create(target.port)["token"], port, "tls")
         try:
+            wait_same(screen, target)
             screen.xdotool("mousemove", "300", "200", "click", "1", "type", "--delay", "40", text)
             target.wait_typed(text)
         finally:
