@@ -16,6 +16,7 @@ from rfbproxy.command_line import hide_argument, read_secret, table
 from rfbproxy.config import Address, Config, parse_address
 from rfbproxy.consoleauth import CONSOLE_TYPES
 from rfbproxy.errors import ConfigError, ConsoleProxyError
+from rfbproxy.rfb.preference import SUBTYPE_WORDS, TYPE_WORDS
 
 DEFAULT_LISTEN = "127.0.0.1:6080"
 Command = Callable[[argparse.Namespace, Config], object]
@@ -58,6 +59,8 @@ def console_create(parsed: argparse.Namespace, config: Config) -> object:
         internal_access_path=parsed.internal_access_path,
         idle_timeout_s=parsed.idle_timeout,
         time_limit_s=parsed.time_limit,
+        tls_name=parsed.tls_name,
+        require_security=parsed.require_security,
         allow_power=parsed.allow_power,
     )
     ttl = parsed.ttl if parsed.ttl is not None else int(config.number("consoleauth", "token_ttl"))
@@ -229,6 +232,14 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--internal-access-path", metavar="P", help="ask the target for this path with CONNECT first")
     parser.add_argument("--idle-timeout", type=_seconds, metavar="S", help="end sessions that relay nothing so long")
     parser.add_argument("--time-limit", type=_seconds, metavar="S", help="end sessions that are open so long")
+    parser.add_argument("--tls-name", metavar="NAME", help="what the target's certificate must be for; default: H")
+    parser.add_argument(
+        "--require-security",
+        type=str.lower,
+        choices=[*TYPE_WORDS, *SUBTYPE_WORDS],
+        metavar="WORD",
+        help=f"the only security towards the target that will do: {', '.join([*TYPE_WORDS, *SUBTYPE_WORDS])}",
+    )
     parser.add_argument("--allow-power", action="store_true", help="let viewers shut down and reset the machine")
 
 

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from oslo_config import cfg
 
 from rfbproxy.errors import ConfigError
 from rfbproxy.options import FOREIGN, GROUPS
-from rfbproxy.rfb import SecurityType
+from rfbproxy.rfb import Preference, SecurityType
 
 _BARE_NAME = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]?")
 
@@ -22,21 +22,12 @@ Trusted = Network | str
 
 logging.getLogger("oslo_config").setLevel(logging.ERROR)  # old names are welcome here, and not worth a warning
 
-SECURITY_WORDS = {
-    "vencrypt": SecurityType.VENCRYPT,
-    "sasl": SecurityType.SASL,
-    "vnc": SecurityType.VNC_AUTHENTICATION,
-    "ard": SecurityType.APPLE_DH,
-    "mslogon2": SecurityType.MSLOGON2,
-    "none": SecurityType.NONE,
-}
 BASE_URLS = {
     "novnc": ("vnc", "novncproxy_base_url"),
     "xvpvnc": ("vnc", "xvpvncproxy_base_url"),
     "spice-html5": ("spice", "html5proxy_base_url"),
     "spice-direct": ("spice", "spice_direct_proxy_base_url"),
 }
-DEFAULT_PREFERENCE = (SecurityType.VNC_AUTHENTICATION, SecurityType.NONE)  # of the types that are spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +118,7 @@ class Config:
         except (cfg.Error, ValueError, OSError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
         self._check_origins()
+        _ = self.security_preference, self.rfb_listen  # judged now
         for console_type in BASE_URLS:
             self.base_url(console_type)
         self.trusted_proxies = tuple(self._trusted(self["consoleproxy", "trusted_proxies"]))
@@ -201,10 +193,36 @@ class Config:
         return self.text("vnc", "web") or self.text("DEFAULT", "web")
 
     @property
-    def security_preference(self) -> tuple[int, ...]:
-        """Security types towards targets, best first."""
-        words = self.words("vnc", "auth_schemes")
-        return tuple(SECURITY_WORDS[word.lower()] for word in words) or DEFAULT_PREFERENCE
+    def security_preference(self) -> Preference:
+        """Security towards targets, best first.
+
+        Raises:
+            ConfigError: nothing is left that could be used.
+        """
+        types, subtypes = self.words("vnc", "auth_schemes"), self.words("consoleproxy", "vencrypt_subtypes")
+        preference = Preference.of_words(types, subtypes)
+        if not types:
+            raise ConfigError("[vnc] auth_schemes is empty: no target could be logged in to")
+        if not subtypes and preference.types == (SecurityType.VENCRYPT,):
+            raise ConfigError(
+                "[vnc] auth_schemes allows vencrypt alone, and [consoleproxy] vencrypt_subtypes is empty: "
+                "no target could be logged in to"
+            )
+        return preference
+
+    @property
+    def rfb_listen(self) -> tuple[Address, ...]:
+        """Where native VNC viewers are listened for.
+
+        Raises:
+            ConfigError: one of them is no address.
+        """
+        option = "[consoleproxy] rfb_listen"
+        found = [parse_address(word, option) for word in self.words("consoleproxy", "rfb_listen") if word]
+        return tuple(
+            replace(address, path=str(self.base / address.path)) if address.path is not None else address
+            for address in dict.fromkeys(found)
+        )
 
     def base_url(self, console_type: str) -> str:
         """What access URLs of a console type begin with.
@@ -212,6 +230,8 @@ class Config:
         Raises:
             ConfigError: consoles of this type are not given out by URL here.
         """
+        if console_type == "vnc-direct":
+            return self._native_url()
         option = BASE_URLS.get(console_type)
         if option is None:
             raise ConfigError(f"console type {console_type!r} has no access URL in this version")
@@ -219,6 +239,14 @@ class Config:
         if not urlsplit(base).scheme or not urlsplit(base).netloc:
             raise ConfigError(f"[{option[0]}] {option[1]}: {base!r} is not a URL")
         return base
+
+    def _native_url(self) -> str:
+        address = next((address for address in self.rfb_listen if address.path is None), None)
+        if address is None:
+            raise ConfigError("console type 'vnc-direct' needs a host and port in [consoleproxy] rfb_listen")
+        if address.host in ("", "0.0.0.0", "::"):  # noqa: S104 - told apart, not bound
+            address = replace(address, host=self.text("DEFAULT", "my_ip") or "")
+        return f"vnc://{address}"
 
     def _read_all(self) -> None:
         for group, options in GROUPS.items():

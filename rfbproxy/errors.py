@@ -8,6 +8,7 @@
       ProtocolError
         RemoteProtocolError    the peer broke its protocol
           SecurityFailure      the peer refused a login, or none can be agreed on
+            NothingInCommon    a security type is agreed on, but nothing inside it: another type may do
         LocalProtocolError     this program asked a protocol machine for something out of turn
       Refused                  a visit ends, for a reason of the closed list (`rfbproxy.reasons`)
 
@@ -46,6 +47,10 @@ class RemoteProtocolError(ProtocolError):
 
 class SecurityFailure(RemoteProtocolError):
     """No security type can be agreed on with the peer, or it refused the login."""
+
+
+class NothingInCommon(SecurityFailure):
+    """The peer offers a security type that may be used, but no variant of it that may be."""
 
 
 class LocalProtocolError(ProtocolError):

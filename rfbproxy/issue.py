@@ -25,6 +25,8 @@ class Console:
     internal_access_path: str | None = None
     idle_timeout_s: int | None = None
     time_limit_s: int | None = None
+    tls_name: str | None = None
+    require_security: str | None = None
     allow_power: bool = False
 
 
@@ -75,6 +77,8 @@ def issue(store: SqlStore, console: Console, *, base: str, ttl: int, now: int) -
             password=console.password,
             idle_timeout_s=console.idle_timeout_s or None,
             time_limit_s=console.time_limit_s or None,
+            tls_name=_host(console.tls_name) if console.tls_name is not None else None,
+            require_security=console.require_security,
             allow_power=console.allow_power or None,
         ),
     )

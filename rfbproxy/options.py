@@ -9,6 +9,8 @@ from pathlib import Path
 
 from oslo_config import cfg
 
+from rfbproxy.rfb.preference import SUBTYPE_WORDS, TYPE_WORDS
+
 
 def default_state_path() -> str:
     """Where state lies unless told otherwise: `/var/lib` for root, else the XDG state folder."""
@@ -87,11 +89,13 @@ VNC = [
     cfg.StrOpt("web", help="As the shared `web`, for this listener only."),
     cfg.ListOpt(
         "auth_schemes",
-        item_type=cfg.types.String(choices=["vencrypt", "sasl", "vnc", "ard", "mslogon2", "none"], ignore_case=True),
-        default=[],
-        help="Security types towards targets, best first. Spoken so far: vnc, none; a target that offers "
-        "a better one of this list is refused. Unset: vnc,none.",
+        item_type=cfg.types.String(choices=list(TYPE_WORDS), ignore_case=True),
+        default=["vencrypt", "sasl", "vnc", "none"],
+        help="Security types towards targets, best first: the first that the target offers and the token can satisfy.",
     ),
+    cfg.StrOpt("vencrypt_ca_certs", help="PEM file of CAs that targets' certificates come from; unset: the system's."),
+    cfg.StrOpt("vencrypt_client_cert", help="PEM file of the certificate to show to targets that ask for one."),
+    cfg.StrOpt("vencrypt_client_key", help="PEM file of its key, if it is not in `vencrypt_client_cert`."),
 ]
 
 SPICE = [
@@ -148,6 +152,33 @@ CONSOLEPROXY = [
         help="Addresses and networks, or `unix`, that may say who their client is: PROXY protocol, `X-Forwarded-*`, "
         "`Forwarded`. Nobody else is believed.",
     ),
+    cfg.ListOpt(
+        "vencrypt_subtypes",
+        item_type=cfg.types.String(choices=list(SUBTYPE_WORDS), ignore_case=True),
+        default=["x509plain", "x509sasl", "x509vnc", "x509none"],
+        help="Subtypes of VeNCrypt towards targets, best first. Those that begin with tls are anonymous (whoever is in "
+        "between can read and change everything), plain is in clear: both only if listed.",
+    ),
+    cfg.BoolOpt(
+        "vencrypt_verify_names",
+        default=True,
+        help="Whether a target's certificate must be for the host that the token names, or for its `--tls-name`.",
+    ),
+    cfg.StrOpt(
+        "target_tls_minimum_version",
+        default="default",
+        choices=["default", "tlsv1_1", "tlsv1_2", "tlsv1_3"],
+        help="The lowest TLS version towards targets, as `[console] ssl_minimum_version`.",
+    ),
+    cfg.ListOpt(
+        "rfb_listen",
+        default=[],
+        help="Where to listen for native VNC viewers: host:port, [IPv6]:port or unix:PATH, separated by commas. They "
+        "log in by VeNCrypt X509Plain with the token as password, any user; this needs `cert`. Empty: nowhere.",
+    ),
+    cfg.Opt(
+        "login_timeout_s", type=_deadline, default=60, help="For a person to type the token into a native VNC viewer."
+    ),
     cfg.StrOpt("client_ca_certs", help="PEM file of CAs; set: clients must have a certificate of one of them."),
     cfg.StrOpt("unix_socket_mode", default="0660", regex=r"^0?[0-7]{3}$", help="Mode of UNIX sockets, octal."),
     cfg.Opt("handshake_timeout_s", type=_deadline, default=10, help="Deadline of each step of a handshake."),
@@ -197,9 +228,6 @@ FOREIGN: dict[str, frozenset[str]] = {
             "vncserver_listen",
             "server_proxyclient_address",
             "vncserver_proxyclient_address",
-            "vencrypt_client_key",
-            "vencrypt_client_cert",
-            "vencrypt_ca_certs",
         ]
     ),
     "spice": frozenset(

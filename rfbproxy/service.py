@@ -1,9 +1,7 @@
 """Assembles the console proxy from its options, and carries it from start to a clean end."""
 
 import signal
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from time import time
 from types import FrameType
@@ -17,11 +15,11 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rfbproxy import web
-from rfbproxy.client.listener import ClientFactory, Listener
-from rfbproxy.client.pages import Folders, Pages, PageSite
+from rfbproxy import assembly
+from rfbproxy.client.factory import ClientFactory
+from rfbproxy.client.listener import Listener
+from rfbproxy.client.pages import Pages, PageSite
 from rfbproxy.client.probe import websocket_opens
-from rfbproxy.client.tls import ServerTls
 from rfbproxy.client.waiting_room import WaitingRoom
 from rfbproxy.client.websocket import ClientWebSocketFactory
 from rfbproxy.config import Address, Config, is_trusted
@@ -32,10 +30,9 @@ from rfbproxy.listening import places
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.audit import AuditLog
 from rfbproxy.session.limits import Limits
-from rfbproxy.session.visit import Surroundings, VisitRules
+from rfbproxy.session.visit import Surroundings
 from rfbproxy.session.visits import Visits
 from rfbproxy.systemd import notify, take_sockets
-from rfbproxy.target.dial import Dialler
 
 PURGE_INTERVAL_S = 300.0
 READY_KEPT_S = 2.0
@@ -49,6 +46,7 @@ NEEDS_RESTART = (
     ("vnc", "xvpvncproxy_host"),
     ("vnc", "xvpvncproxy_port"),
     ("consoleauth", "connection"),
+    ("consoleproxy", "rfb_listen"),
     ("consoleproxy", "state_connection"),
     ("consoleproxy", "unix_socket_mode"),
 )
@@ -73,8 +71,11 @@ class ConsoleProxyService(Service):
             AuditLog(config.path("consoleproxy", "audit_log")),
         )
         self._listener = self._make_listener(config)
-        wanted = _wanted(config) if address is None else {"--listen": [address]}
-        self._factories = {name: ClientFactory(_listener_of(name, self._listener)) for name in wanted}
+        wanted = assembly.wanted(config) if address is None else {"--listen": [address]}
+        assembly.check_native(wanted, self._listener)
+        self._factories = {
+            name: ClientFactory(assembly.listener_of(name, self._listener), assembly.kind_of(name)) for name in wanted
+        }
         self._ready_answer: tuple[float, Deferred[str | None]] | None = None
         self._ports: list[IListeningPort] = []
         self._purging = LoopingCall(self._purge)
@@ -85,7 +86,7 @@ class ConsoleProxyService(Service):
             take_sockets(),
             unix_mode=int(config.text("consoleproxy", "unix_socket_mode") or "0660", 8),
             prefer_ipv6=config.flag("DEFAULT", "source_is_ipv6"),
-            unasked=[name for name in wanted if name == "xvpvncproxy" and not _is_asked_for(config, name)],
+            unasked=[name for name in wanted if name == "xvpvncproxy" and not assembly.is_asked_for(config, name)],
         )
         if not self._places:
             raise ConfigError("[vnc] novncproxy_host is empty, and there is nothing else to listen on")
@@ -93,7 +94,13 @@ class ConsoleProxyService(Service):
 
     def _surroundings(self, config: Config) -> Surroundings:
         return Surroundings(
-            _rules(config), self._store, _dialler(config, self._reactor), self._reactor, time, self._limits
+            assembly.rules(config),
+            self._store,
+            assembly.dialler(config, self._reactor),
+            assembly.target_tls(config),
+            self._reactor,
+            time,
+            self._limits,
         )
 
     def _set_limits(self, config: Config) -> None:
@@ -110,7 +117,7 @@ class ConsoleProxyService(Service):
         head_timeout_s = config.number("consoleproxy", "handshake_timeout_s")
         tls_only = config.flag("DEFAULT", "ssl_only")
         pages = Pages(
-            _folders(config), config.words("console", "allowed_origins"), self.ready, strict_transport=tls_only
+            assembly.folders(config), config.words("console", "allowed_origins"), self.ready, strict_transport=tls_only
         )
         return Listener(
             open_console=self._visits.open,
@@ -120,7 +127,7 @@ class ConsoleProxyService(Service):
             trusted_proxies=lambda source: is_trusted(source, config.trusted_proxies),
             waiting_room=self._waiting_room,
             clock=self._reactor,
-            tls=_tls(config),
+            tls=assembly.tls(config),
             tls_only=tls_only,
         )
 
@@ -132,7 +139,7 @@ class ConsoleProxyService(Service):
     def startService(self) -> None:
         """Accept clients."""
         super().startService()
-        _warn(self._config)
+        assembly.warn(self._config)
         self._store.start()
         for place in self._strangers:
             _log.warn("a socket was handed over that is no listener's: {address}", address=str(place.address))
@@ -152,11 +159,13 @@ class ConsoleProxyService(Service):
         try:
             config = self._config.again()
             listener = self._make_listener(config)
+            assembly.check_native({place.listener: [place.address] for place in self._places}, listener)
+            surroundings = self._surroundings(config)
             audit = AuditLog(config.path("consoleproxy", "audit_log"))
         except ConsoleProxyError as error:
             _log.error("the options stay as they were: {error}", error=error)
         else:
-            _warn(config)
+            assembly.warn(config)
             changed = [
                 f"[{group}] {name}"
                 for group, name in NEEDS_RESTART
@@ -166,9 +175,9 @@ class ConsoleProxyService(Service):
                 _log.warn("needs a restart: {options}", options=", ".join(changed))
             self._config, self._listener = config, listener
             for name, factory in self._factories.items():
-                factory.listener = _listener_of(name, listener)
+                factory.listener = assembly.listener_of(name, listener)
             self._set_limits(config)
-            self._visits.renew(self._surroundings(config), audit)
+            self._visits.renew(surroundings, audit)
             _log.info("options were read again")
         notify("READY=1")
 
@@ -305,83 +314,6 @@ def install_signals(service: ConsoleProxyService, reactor: Any, hang_up: Callabl
 def _stop_reactor(reactor: Any) -> None:
     if reactor.running:
         reactor.stop()
-
-
-def _wanted(config: Config) -> Mapping[str, Sequence[Address]]:
-    return {listener: config.addresses("vnc", listener) for listener in ("novncproxy", "xvpvncproxy")}
-
-
-def _is_asked_for(config: Config, listener: str) -> bool:
-    return config.is_set("vnc", f"{listener}_host") or config.is_set("vnc", f"{listener}_port")
-
-
-def _listener_of(name: str, listener: Listener) -> Listener:
-    """nova-xvpvncproxy takes a GET for a CONNECT; that apart, what one listener accepts all do."""
-    return replace(listener, connect_by_get=name == "xvpvncproxy")
-
-
-def _warn(config: Config) -> None:
-    for name in config.unknown:
-        _log.warn("unknown option {name} is ignored", name=name)
-    if (config.text("DEFAULT", "record") or "False").lower() != "false":
-        _log.warn("[DEFAULT] record is set, but this version does not record: sessions are NOT recorded")
-    if config.flag("spice", "enabled"):
-        _log.warn("[spice] enabled is set, but this version does not speak SPICE: it is NOT listened for")
-
-
-def _rules(config: Config) -> VisitRules:
-    return VisitRules(
-        tls_only=config.flag("DEFAULT", "ssl_only"),
-        security_preference=config.security_preference,
-        allowed_origins=config.words("console", "allowed_origins"),
-        handshake_timeout_s=config.number("consoleproxy", "handshake_timeout_s"),
-        idle_timeout_s=config.number("consoleproxy", "idle_timeout_s") or None,
-        session_limit_s=config.number("consoleproxy", "session_limit_s") or None,
-        enforce_session_timeout=config.flag("consoleauth", "enforce_session_timeout"),
-    )
-
-
-def _dialler(config: Config, reactor: Any) -> Dialler:
-    return Dialler(reactor, config.number("consoleproxy", "connect_timeout_s"))
-
-
-def _tls(config: Config) -> ServerTls | None:
-    """TLS as the options want it; nova's default certificate `self.pem` need not exist unless `ssl_only` is set."""
-    name, key = config.text("DEFAULT", "cert") or "self.pem", config.path("DEFAULT", "key")
-    cert = config.base / name
-    if not cert.exists():
-        if config.flag("DEFAULT", "ssl_only"):
-            raise ConfigError(f"SSL only and {name} not found")
-        if key is None and name == "self.pem":
-            return None
-    return ServerTls(
-        cert,
-        key,
-        client_ca_certs=config.path("consoleproxy", "client_ca_certs"),
-        minimum_version=config.text("console", "ssl_minimum_version") or "default",
-        ciphers=config.text("console", "ssl_ciphers"),
-    )
-
-
-def _folders(config: Config) -> Folders:
-    operator = None
-    if config.web is not None:
-        operator = config.base / config.web
-        if not operator.is_dir():
-            raise ConfigError(f"Can not find html/js files at {operator}: web is not a folder.")
-    novnc = next((folder for folder in _NOVNC_FOLDERS if (folder / "core" / "rfb.js").is_file()), None)
-    if novnc is None and operator is None:
-        raise ConfigError(
-            f"noVNC is not installed: there is none in {' or '.join(map(str, _NOVNC_FOLDERS))}; "
-            "run make venv, or apt install novnc, or name a folder with web ="
-        )
-    return Folders(Path(web.__file__).parent, novnc, operator)
-
-
-_NOVNC_FOLDERS = (
-    Path(sys.prefix) / "share" / "rfbproxy" / "node_modules" / "@novnc" / "novnc",
-    Path("/usr/share/novnc"),
-)
 
 
 def _check_failed(failure: Failure) -> str:

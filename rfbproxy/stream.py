@@ -8,24 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol as Interface
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IHalfCloseableProtocol,
-    IPushProducer,
-    IReactorTime,
-    ISSLTransport,
-    ITCPTransport,
-    ITransport,
-)
-from twisted.internet.protocol import Protocol
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.interfaces import IPushProducer
 
+from rfbproxy.errors import LocalProtocolError
 from rfbproxy.reasons import Refused
 
 BUFFER_LIMIT = 65536  # bytes kept for a session that has not asked for them yet
-CLOSE_TIMEOUT_S = 5.0  # for a slow peer to take what was sent before the close
 
 
 class Sink(Interface):
@@ -41,6 +31,16 @@ class Sink(Interface):
         """Learn that the peer is gone, both ways."""
 
 
+class TlsSide(Interface):
+    """One side's wishes about TLS. It is a connection creator too: Twisted's `IOpenSSL…ConnectionCreator`."""
+
+    def check(self, connection: SSL.Connection) -> None:
+        """Judge the peer once TLS stands; raises `SecurityFailure`."""
+
+    def explain(self) -> str:
+        """What is known of a failure beyond OpenSSL's words; empty if nothing is."""
+
+
 class Stream(ABC):
     """One peer's byte stream; the adapter that owns the connection calls the `deliver` methods."""
 
@@ -52,6 +52,7 @@ class Stream(ABC):
         self.ended = False  # nothing more will be received
         self.lost = False  # nothing more can be sent either
         self.broken: str | None = None  # how the peer broke the protocol around the bytes, if that is why they ended
+        self.tls_failure: str | None = None  # why TLS inside this stream failed, once it has
         self.on_end: Callable[[], None] | None = None  # told once of an end that comes before `push_to`
 
     def deliver(self, data: bytes) -> None:
@@ -124,6 +125,16 @@ class Stream(ABC):
             self.resume()
         return data
 
+    def start_tls(self, side: TlsSide) -> Deferred[None]:
+        """Put TLS between this stream and its peer; fires once it stands and the peer is who it should be.
+
+        Fails with `SecurityFailure` where it does not come to stand.
+
+        Raises:
+            RemoteProtocolError: bytes came in clear that would be taken for what the peer says inside TLS.
+        """
+        raise LocalProtocolError("there is no TLS inside this stream")
+
     @abstractmethod
     def send(self, data: bytes) -> None:
         """Send bytes to the peer; never blocks, the producer registered by `feed_from` hears of back-pressure."""
@@ -160,12 +171,16 @@ class ClientStream(Stream):
         greets_at_once: whether the client may be greeted before its target has accepted the login; one that may not
             waits for `accept`.
         on_authorised: told once the client's token is good.
+        inner_tls: the proxy's side of TLS inside RFB, for a client that gives its token there.
         crowded_out: whether the connection was dropped before, because too many wait.
+        silent: whether nothing ever came from a client that is greeted first, as from a port scanner.
     """
 
     greets_at_once: bool = True
     on_authorised: Callable[[], None] | None = None
+    inner_tls: TlsSide | None = None
     crowded_out: bool = False
+    silent: bool = False
 
     def accept(self) -> None:
         """Tell the client, in the words of its way in, that desktop protocol follows."""
@@ -173,108 +188,3 @@ class ClientStream(Stream):
     @abstractmethod
     def close_because(self, refused: Refused) -> None:
         """End the connection with the reason's code and sentence, after all bytes sent so far."""
-
-
-class TransportStream(Stream):
-    """A stream over a Twisted transport: nothing is framed.
-
-    Args:
-        clock: the reactor.
-    """
-
-    def __init__(self, clock: IReactorTime) -> None:
-        super().__init__()
-        self._clock = clock
-        self._closing: IDelayedCall | None = None
-        self.protocol = StreamProtocol(self)
-
-    def send(self, data: bytes) -> None:
-        """See `Stream.send`."""
-        self.protocol.write(data)
-
-    def send_eof(self) -> None:
-        """Shut down the sending half; where the transport has no halves (TLS), close."""
-        end_sending(self.protocol.transport)
-
-    def close(self) -> None:
-        """See `Stream.close`; a peer that does not take what is owed to it is dropped after a while."""
-        if self.protocol.transport is not None and self._closing is None and not self.lost:
-            self._closing = self._clock.callLater(CLOSE_TIMEOUT_S, self.abort)
-            self.protocol.transport.loseConnection()
-
-    def deliver_lost(self) -> None:
-        """See `Stream.deliver_lost`."""
-        if self._closing is not None and self._closing.active():
-            self._closing.cancel()
-        super().deliver_lost()
-
-    def abort(self) -> None:
-        """See `Stream.abort`."""
-        if self.protocol.transport is not None:
-            self.protocol.transport.abortConnection()  # type: ignore[attr-defined]
-
-    def pause(self) -> None:
-        """See `Stream.pause`."""
-        if self.protocol.transport is not None and not self.lost:
-            self.protocol.transport.pauseProducing()  # type: ignore[attr-defined]
-
-    def resume(self) -> None:
-        """See `Stream.resume`."""
-        if self.protocol.transport is not None and not self.ended:
-            self.protocol.transport.resumeProducing()  # type: ignore[attr-defined]
-
-    def feed_from(self, producer: IPushProducer | None) -> None:
-        """See `Stream.feed_from`."""
-        transport = self.protocol.transport
-        if transport is None:
-            return
-        transport.unregisterProducer()  # type: ignore[attr-defined]
-        if producer is not None:
-            transport.registerProducer(producer, True)  # type: ignore[attr-defined]
-
-
-def end_sending(transport: ITransport | None) -> bool:
-    """Shut down the sending half, or close where there are no halves; says whether the other half is still open.
-
-    A TLS transport claims to be the TCP transport under it, whose halves are not its own.
-    """
-    if ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport):
-        transport.loseWriteConnection()
-        return True
-    if transport is not None:
-        transport.loseConnection()
-    return False
-
-
-@implementer(IHalfCloseableProtocol)
-class StreamProtocol(Protocol):
-    """The Twisted side of a `TransportStream`."""
-
-    def __init__(self, stream: TransportStream) -> None:
-        self.stream = stream
-
-    def connectionMade(self) -> None:
-        """Set the socket up for an interactive, long-lived connection."""
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
-            self.transport.setTcpKeepAlive(True)
-
-    def write(self, data: bytes) -> None:
-        """Write, unless the connection is not there."""
-        if self.transport is not None:
-            self.transport.write(data)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Deliver."""
-        self.stream.deliver(data)
-
-    def readConnectionLost(self) -> None:
-        """Deliver the end; the sending half stays open."""
-        self.stream.deliver_eof()
-
-    def writeConnectionLost(self) -> None:
-        """Nothing: this side closed its sending half itself."""
-
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """Deliver the loss."""
-        self.stream.deliver_lost()

@@ -9,7 +9,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "rfbproxy"
 IO = {"socket", "ssl", "time", "random", "secrets", "os", "asyncio", "select", "selectors", "threading", "subprocess"}
-DOORS = ("rfbproxy.service", "rfbproxy.cli", "rfbproxy.tap", "rfbproxy.foreground", "rfbproxy.command_line")
+DOORS = (
+    "rfbproxy.service",
+    "rfbproxy.assembly",
+    "rfbproxy.cli",
+    "rfbproxy.tap",
+    "rfbproxy.foreground",
+    "rfbproxy.command_line",
+)
+SHARED = ("rfbproxy.stream", "rfbproxy.tls")  # between client and target
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 
@@ -91,13 +99,14 @@ def test_the_demo_knows_rfb_alone(module):
     )
 
 
-@pytest.mark.parametrize("module", those("stream.py", "reasons.py"))
+@pytest.mark.parametrize("module", those("stream.py", "transport.py", "tls.py", "reasons.py"))
 def test_what_client_and_target_share_knows_neither(module):
-    assert all(within(name, "rfbproxy.reasons", "rfbproxy.errors", "rfbproxy.wire") for name in own(module))
+    assert all(within(name, "rfbproxy.reasons", "rfbproxy.errors", "rfbproxy.wire", *SHARED) for name in own(module))
 
 
 @pytest.mark.parametrize(
-    "module", [module for module in MODULES if not module.startswith(("cli.", "foreground.", "tap.", "service."))]
+    "module",
+    [module for module in MODULES if not module.startswith(("cli.", "foreground.", "tap.", "service.", "assembly."))],
 )
 def test_only_the_doors_assemble(module):
     assert not any(within(name, *DOORS) for name in own(module)), "imports a door"
@@ -106,10 +115,19 @@ def test_only_the_doors_assemble(module):
 
 
 def test_the_law_is_held_over_every_module():
-    top = {"__init__.py", "cli.py", "command_line.py", "config.py", "foreground.py", "issue.py", "listening.py"}
+    top = {
+        "__init__.py",
+        "assembly.py",
+        "cli.py",
+        "command_line.py",
+        "config.py",
+        "foreground.py",
+        "issue.py",
+        "listening.py",
+    }
     top |= {"log_file.py", "options.py", "service.py", "systemd.py", "tap.py", "web/__init__.py"}
     held = {m for m in MODULES if m.startswith(("rfb/", "client/", "target/", "session/", "consoleauth/", "demo/"))}
-    held |= {"wire.py", "errors.py", "secret.py", "stream.py", "reasons.py"}
+    held |= {"wire.py", "errors.py", "secret.py", "stream.py", "transport.py", "tls.py", "reasons.py"}
     assert set(MODULES) <= held | top
 
 

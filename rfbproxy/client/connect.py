@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 from twisted.internet.interfaces import IReactorTime
 
 from rfbproxy.client.http_head import HttpError, RequestHead
+from rfbproxy.client.raw import RawStream
 from rfbproxy.reasons import CloseReason, Refused
-from rfbproxy.stream import CLOSE_TIMEOUT_S, ClientStream, TransportStream, end_sending
 
 WAY_IN = "connect"
 PATH = "/console"  # of access URLs, which a GET has to name unless it brings a token
@@ -102,7 +102,7 @@ def _judged(token: str) -> str:
     return token
 
 
-class ConnectStream(TransportStream, ClientStream):
+class ConnectStream(RawStream):
     """A client that waits for its answer in HTTP until the target has accepted the proxy's login.
 
     Early bytes of RFB are kept, as every stream keeps them.
@@ -121,29 +121,10 @@ class ConnectStream(TransportStream, ClientStream):
         self.send(self._request.acceptance)
 
     def close_because(self, refused: Refused) -> None:
-        """Refuse in HTTP before `accept`; after it RFB has said all that can be said.
-
-        The client closes first, for closing over unread bytes of its would take back what was sent.
-        """
+        """Refuse in HTTP before `accept`; after it RFB has said all that can be said."""
         if not self._accepted and refused.reason is not CloseReason.CLIENT_CLOSED:
             self.send(HttpError(self._status(refused.reason), refused.sentence).answer())
-        if self.ended or self._closing is not None:
-            self.close()
-        elif not self.lost:
-            self._closing = self._clock.callLater(CLOSE_TIMEOUT_S, self.abort)
-            self.resume()
-            end_sending(self.protocol.transport)
-
-    def deliver(self, data: bytes) -> None:
-        """See `Stream.deliver`; while it closes nobody listens any more."""
-        if self._closing is None:
-            super().deliver(data)
-
-    def deliver_eof(self) -> None:
-        """See `Stream.deliver_eof`."""
-        super().deliver_eof()
-        if self._closing is not None and not self.lost and self.protocol.transport is not None:
-            self.protocol.transport.loseConnection()
+        super().close_because(refused)
 
     def _status(self, reason: CloseReason) -> int:
         if reason is CloseReason.TOKEN_UNKNOWN and not self._request.token:

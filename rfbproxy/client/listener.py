@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -33,12 +31,13 @@ from rfbproxy.client.http_head import HEAD_LIMIT, HeadReader, HttpError, Request
 from rfbproxy.client.pages import PAGE_METHODS, PageChannel
 from rfbproxy.client.proxy_protocol import ProxyHeader, ProxyHeaderReader
 from rfbproxy.client.request import ConsoleRequest, token_of
-from rfbproxy.client.tls import tls_failure
 from rfbproxy.client.tls_only import check_plain
-from rfbproxy.client.waiting_room import Place, WaitingRoom
+from rfbproxy.client.waiting_room import Place, WaitingRoom, crowd_out
 from rfbproxy.client.websocket import ClientWebSocketFactory, opening_handshake
 from rfbproxy.errors import RemoteProtocolError
-from rfbproxy.stream import ClientStream, end_sending
+from rfbproxy.stream import ClientStream
+from rfbproxy.tls import tls_failure
+from rfbproxy.transport import end_sending
 
 TLS_HANDSHAKE = 0x16  # content type of a TLS ClientHello (RFC 8446 section 5.1)
 KEEP_ALIVE_S = 60.0  # a connection without a request
@@ -303,7 +302,7 @@ class ClientConnection(Protocol):
 
     def _open_console(self, request: ConsoleRequest, stream: ClientStream) -> None:
         stream.on_authorised = self._place.leave
-        self._place.drop = lambda: _crowd_out(stream)
+        self._place.drop = lambda: crowd_out(stream)
         self._listener.open_console(request, stream)
 
     def _hand_over(self, protocol: IProtocol, data: bytes) -> None:
@@ -347,11 +346,6 @@ class ClientConnection(Protocol):
             self.transport.loseConnection()  # type: ignore[union-attr]
 
 
-def _crowd_out(stream: ClientStream) -> None:
-    stream.crowded_out = True
-    stream.abort()
-
-
 class _Wrapped(Factory):
     """The protocol inside TLS."""
 
@@ -362,54 +356,3 @@ class _Wrapped(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> ClientConnection:
         return self._inner
-
-
-class ClientFactory(Factory):
-    """Builds a `ClientConnection` for every client of one listener.
-
-    Attributes:
-        listener: what the clients to come meet; may be replaced at any time.
-    """
-
-    noisy = False
-
-    def __init__(self, listener: Listener) -> None:
-        self.listener = listener
-        self._connections: set[ClientConnection] = set()
-        self._waiting: list[Deferred[None]] = []
-
-    def buildProtocol(self, addr: IAddress | None) -> ClientConnection:
-        """See `IProtocolFactory`."""
-        connection = ClientConnection(self.listener, source_of(addr), self._connection_gone)
-        self._connections.add(connection)
-        return connection
-
-    def when_consoles_gone(self) -> Deferred[None]:
-        """Fires when no connection carries a console any more."""
-        waiting: Deferred[None] = Deferred()
-        self._waiting.append(waiting)
-        self._tell()
-        return waiting
-
-    def abort_all(self) -> None:
-        """Drop all connections."""
-        for connection in list(self._connections):
-            connection.abort()
-
-    def _connection_gone(self, connection: ClientConnection) -> None:
-        self._connections.discard(connection)
-        self._tell()
-
-    def _tell(self) -> None:
-        if not any(connection.has_console for connection in self._connections):
-            waiting, self._waiting = self._waiting, []
-            for deferred in waiting:
-                deferred.callback(None)
-
-
-def source_of(address: IAddress | None) -> str:
-    """A client's address without its port; IPv4 in IPv6 (`::ffff:a.b.c.d`) is IPv4; a UNIX socket is `unix`."""
-    if not isinstance(address, IPv4Address | IPv6Address):
-        return "unix"
-    host = str(address.host)
-    return host.removeprefix("::ffff:") if host.startswith("::ffff:") and "." in host else host

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from rfbproxy.client.forwarded import network_of
+from rfbproxy.stream import ClientStream
 
 _log = Logger()
 
@@ -87,3 +88,9 @@ class Place:
         _log.info("{source} is dropped without a token: too many wait", source=self.source)
         self.leave()
         self.drop()
+
+
+def crowd_out(stream: ClientStream) -> None:
+    """Drop a client that waited longest, where its visit has begun already."""
+    stream.crowded_out = True
+    stream.abort()

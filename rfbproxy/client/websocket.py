@@ -16,7 +16,8 @@ from zope.interface import implementer
 
 from rfbproxy.client.http_head import HttpError, RequestHead
 from rfbproxy.reasons import CloseReason, Refused
-from rfbproxy.stream import ClientStream, end_sending
+from rfbproxy.stream import ClientStream
+from rfbproxy.transport import end_sending
 
 VERSIONS = (13, 8)
 SUBPROTOCOL = "binary"

@@ -7,8 +7,11 @@ def access_url(console_type: str, base: str, token: str) -> str:
     """The base URL with the token where the page of this console type looks for it.
 
     noVNC reads `path`, the path of its WebSocket, so the token becomes the query of that; the base's other parameters
-    stay, but blank ones are dropped. All other pages read `token` from the query.
+    stay, but blank ones are dropped. All other pages read `token` from the query. A native VNC viewer
+    reads none: its user types the token.
     """
+    if console_type == "vnc-direct":
+        return base
     parts = urlsplit(base)
     if console_type == "novnc":
         query = parse_qs(parts.query)

@@ -46,6 +46,8 @@ class Grant:
     password: Secret | None = field(default=None, metadata=_sealed(Secret))
     idle_timeout_s: int | None = field(default=None, metadata=_policy(int))
     time_limit_s: int | None = field(default=None, metadata=_policy(int))
+    tls_name: str | None = field(default=None, metadata=_policy(str))  # that the target's certificate must be for
+    require_security: str | None = field(default=None, metadata=_policy(str))  # the only security that will do
     allow_power: bool | None = field(default=None, metadata=_policy(bool))  # xvp messages: shutdown, reboot, reset
 
 

@@ -1,16 +1,23 @@
 """The demo desktop on the network: an RFB server of our own (RFC 6143), for many viewers of one desktop."""
 
-import os
+import hmac
 import typing
-from collections.abc import Sequence
 
 from twisted.internet import reactor as installed_reactor
-from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IOpenSSLServerConnectionCreator,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from rfbproxy.demo.anonymous_tls import AnonymousServerTls
 from rfbproxy.demo.client_messages import (
     ClientCutText,
     ClientMessages,
@@ -25,10 +32,8 @@ from rfbproxy.demo.desktop import Desktop, Effect
 from rfbproxy.demo.keysyms import MODIFIERS
 from rfbproxy.demo.picture import Picture
 from rfbproxy.demo.server_messages import BELL, ResizeReason, ResizeStatus, server_cut_text, server_init
-from rfbproxy.errors import RemoteProtocolError
-from rfbproxy.rfb import ClientInit, SecurityType, ServerHandshake, Version
-from rfbproxy.rfb.constants import CHALLENGE_SIZE
-from rfbproxy.secret import Secret
+from rfbproxy.errors import LocalProtocolError, RemoteProtocolError, SecurityFailure
+from rfbproxy.rfb import ClientInit, Credentials, CredentialsGiven, Offer, ServerHandshake, TlsDue, Version
 
 UPDATE_INTERVAL_S = 1 / 30  # at least this long between two updates of a viewer
 _ABORT_AFTER_S = 5.0  # how long a viewer may take to read the last words
@@ -42,14 +47,15 @@ class _Wire(typing.Protocol):
     def abortConnection(self) -> None: ...
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None: ...
     def unregisterProducer(self) -> None: ...
+    def startTLS(self, tls: IOpenSSLServerConnectionCreator | None) -> None: ...
 
 
 class DemoServer(Factory):
     """Serve one desktop to every viewer that connects; ClientInit's shared flag is not looked at.
 
     Args:
-        security_types: what to offer: None, VNC Authentication, or both.
-        password: for VNC Authentication.
+        offer: how to log in, and what the credentials are checked against.
+        tls: for VeNCrypt's X509 subtypes.
         version: the greeting; a viewer may answer with less.
         clock: time of day and delays; the reactor by default.
         name: of the desktop.
@@ -60,20 +66,21 @@ class DemoServer(Factory):
     def __init__(
         self,
         *,
-        security_types: Sequence[SecurityType] = (SecurityType.NONE,),
-        password: Secret | None = None,
+        offer: Offer | None = None,
+        tls: IOpenSSLServerConnectionCreator | None = None,
         version: Version = Version.V3_8,
         clock: IReactorTime | None = None,
         name: str = "Demo desktop",
     ) -> None:
         self.clock = clock or typing.cast(IReactorTime, installed_reactor)
         self.desktop = Desktop(name)
-        self._security_types = tuple(security_types)
-        self._password = password
+        self._offer = offer or Offer()
+        self._tls = tls
         self._version = version
         self._viewers: list[Viewer] = []
         self._tick: IDelayedCall | None = None
-        self.handshake()  # a password that is missing is told now, not to the first viewer
+        if tls is None and any(each.is_encrypted and not each.is_anonymous for each in self._offer.subtypes):
+            raise LocalProtocolError("the X509 subtypes of VeNCrypt need a certificate")
 
     def buildProtocol(self, addr: IAddress | None) -> "Viewer":
         """A connection for a new viewer."""
@@ -83,12 +90,15 @@ class DemoServer(Factory):
 
     def handshake(self) -> ServerHandshake:
         """The RFB handshake for one connection."""
-        return ServerHandshake(
-            self._security_types,
-            version=self._version,
-            password=self._password,
-            challenge=os.urandom(CHALLENGE_SIZE),
-        )
+        return ServerHandshake(self._offer, version=self._version)
+
+    def tls(self, due: TlsDue) -> IOpenSSLServerConnectionCreator | None:
+        """The server's side of TLS for one connection."""
+        return AnonymousServerTls() if due.anonymous else self._tls
+
+    def accepts(self, given: Credentials) -> bool:
+        """Whether these are the credentials of the offer, compared in constant time."""
+        return hmac.compare_digest(_bytes_of(given), _bytes_of(self._offer.credentials))
 
     @property
     def viewers(self) -> "tuple[Viewer, ...]":
@@ -246,18 +256,41 @@ class Viewer(Protocol):
 
     def _shake_hands(self, data: bytes) -> bytes:
         """Speak the handshake; returns what came after it."""
+        handshake = self._handshake
         try:
-            events = self._handshake.receive_data(data)
+            events = handshake.receive_data(data)
+            while events:
+                event = events.pop(0)
+                if isinstance(event, ClientInit):
+                    return self._begin()
+                self._wire.write(handshake.data_to_send())
+                if isinstance(event, TlsDue):
+                    self._wire.startTLS(self._server.tls(event))
+                    handshake.tls_started()
+                elif isinstance(event, CredentialsGiven):
+                    self._judge(event.credentials)
+                events += handshake.events()
         finally:
-            self._wire.write(self._handshake.data_to_send())
-        if any(isinstance(event, ClientInit) for event in events):
-            self._messages = ClientMessages()
-            desktop = self._server.desktop
-            self.picture = Picture(desktop)
-            self._wire.write(server_init(desktop.width, desktop.height, self.picture.pixel_format, desktop.name))
-            self._server.add_viewer(self)
-            return self._handshake.unread()
+            self._wire.write(handshake.data_to_send())
         return b""
+
+    def _judge(self, given: Credentials) -> None:
+        if self._server.accepts(given):
+            self._handshake.accept()
+        else:
+            self._handshake.refuse("Authentication failed")
+            self._wire.write(self._handshake.data_to_send())
+            raise SecurityFailure("viewer gave wrong credentials")
+
+    def _begin(self) -> bytes:
+        """The viewer is in; returns what it has said already."""
+        self._messages = ClientMessages()
+        desktop = self._server.desktop
+        self.picture = Picture(desktop)
+        self._wire.write(self._handshake.data_to_send())
+        self._wire.write(server_init(desktop.width, desktop.height, self.picture.pixel_format, desktop.name))
+        self._server.add_viewer(self)
+        return self._handshake.unread()
 
     def _take_messages(self, messages: ClientMessages, data: bytes) -> None:
         """Obey every message, also those that stand before one that is broken."""
@@ -328,3 +361,8 @@ class Viewer(Protocol):
     @property
     def _wire(self) -> _Wire:
         return typing.cast(_Wire, self.transport)
+
+
+def _bytes_of(credentials: Credentials) -> bytes:
+    password = credentials.password.reveal() if credentials.password is not None else ""
+    return f"{credentials.username or ''}\0{password}".encode("utf-8", "surrogatepass")

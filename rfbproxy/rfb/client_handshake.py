@@ -1,25 +1,32 @@
 """RFB as a client: the proxy facing a target, logging in for the user (RFC 6143 sections 7.1 to 7.3)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from struct import Struct
 
-from rfbproxy.errors import LocalProtocolError, RemoteProtocolError, SecurityFailure
+from rfbproxy.errors import LocalProtocolError, NothingInCommon, RemoteProtocolError, SecurityFailure
+from rfbproxy.rfb.apple_dh import apple_dh_client
 from rfbproxy.rfb.constants import (
     CHALLENGE_SIZE,
     NAME_LIMIT,
     REASON_LIMIT,
     SecurityResult,
     SecurityType,
+    VeNCryptSubtype,
     security_name,
 )
+from rfbproxy.rfb.credentials import Credentials, RandomBytes
+from rfbproxy.rfb.mslogon2 import mslogon2_client
+from rfbproxy.rfb.preference import Preference
+from rfbproxy.rfb.sasl import sasl_client
+from rfbproxy.rfb.vencrypt import Encryptable, choose_subtype, lacking, send_plain
 from rfbproxy.rfb.version import Version, VersionAgreed, read_version
 from rfbproxy.rfb.vnc_auth import vnc_response
 from rfbproxy.secret import Secret
-from rfbproxy.wire import Conversation, EndOfStream, Reading
+from rfbproxy.wire import EndOfStream, Reading
 
 _SERVER_INIT = Struct("!HHBBBBHHHBBB3x")
-_SPOKEN = (SecurityType.NONE, SecurityType.VNC_AUTHENTICATION)
+_SPOKEN_IN_3_3 = (SecurityType.NONE, SecurityType.VNC_AUTHENTICATION)  # RFC 6143 section 7.1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +51,29 @@ class ServerInit:
     message: bytes = field(repr=False)
 
 
-class ClientHandshake(Conversation):
+class ClientHandshake(Encryptable):
     """Speak RFB to a target up to its ServerInit.
 
-    Events, in order: `VersionAgreed`, `LoggedIn`, and after `initialise`: `ServerInit`. `ReasonDue` comes before a
-    failure.
+    Events, in order: `VersionAgreed`, perhaps `TlsDue`, `LoggedIn`, and after `initialise`: `ServerInit`. `ReasonDue`
+    comes before a failure.
 
     Args:
-        preference: security types that may be used, best first; the target's own order is ignored.
-        password: for VNC Authentication; without it that type cannot be satisfied and is passed over.
+        preference: what may be used; a type that the credentials cannot satisfy is passed over.
+        credentials: the token's, for the target.
+        random: gives random bytes, for the logins that need some.
+
+    Attributes:
+        second_choice: after `NothingInCommon`: what a new connection may try instead; None: nothing.
     """
 
-    def __init__(self, preference: Sequence[int], password: Secret | None = None) -> None:
+    def __init__(self, preference: Preference, credentials: Credentials, random: RandomBytes) -> None:
         self._preference = preference
-        self._password = password
+        self._credentials = credentials
+        self._random = random
         self._client_init: bytes | None = None
         self.version: Version | None = None
         self.security: str | None = None
+        self.second_choice: Preference | None = None
         super().__init__()
 
     def initialise(self, *, shared: bool) -> None:
@@ -79,60 +92,103 @@ class ClientHandshake(Conversation):
         self.version = yield from read_version(self._reader)
         self._send(self.version.message)
         self._event(VersionAgreed(self.version))
-        security_type = yield from self._agree_security(self.version)
-        if security_type == SecurityType.VNC_AUTHENTICATION and self._password is not None:
-            yield from self._answer_challenge(self._password)
-            yield from self._read_answer(self.version)
-        elif self.version is Version.V3_8:  # None has no SecurityResult before 3.8 (RFC 6143 section 7.2.1)
-            yield from self._read_result(self.version)
-        self.security = security_name(security_type)
+        offered = yield from self._read_security_types(self.version)
+        chosen = self._choose(offered)
+        if self.version is not Version.V3_3:  # there the server decides (RFC 6143 section 7.1.2)
+            self._send(bytes([chosen]))
+        try:
+            self.security = yield from self._log_in(self.version, chosen)
+        except NothingInCommon:
+            rest = self._preference.without(chosen)
+            if any(rest.usable_types(offered, self._credentials)):
+                self.second_choice = rest
+            raise
         self._event(LoggedIn(self.security))
         yield from self._wait_until(lambda: self._client_init is not None)
         self._send(self._client_init or b"")
         self._event((yield from self._read_server_init()))
 
-    def _agree_security(self, version: Version) -> Reading[int]:
+    def _read_security_types(self, version: Version) -> Reading[Collection[int]]:
         if version is Version.V3_3:
-            offered = [(yield from self._reader.u32())]
-            if offered == [SecurityType.INVALID]:
+            decided = yield from self._reader.u32()
+            if decided == SecurityType.INVALID:
                 yield from self._refused("target refuses the connection")
-            return self._choose(offered)
+            if decided not in _SPOKEN_IN_3_3:
+                raise SecurityFailure(
+                    f"target demands security type {security_name(decided)} in RFB 3.3, which knows "
+                    f"[{', '.join(map(security_name, _SPOKEN_IN_3_3))}] (RFC 6143 section 7.1.2)"
+                )
+            return {decided}
         count = yield from self._reader.u8()
         if count == 0:
             yield from self._refused("target refuses the connection")
-        chosen = self._choose((yield from self._reader.take(count)))
-        self._send(bytes([chosen]))
+        return set((yield from self._reader.take(count)))
+
+    def _choose(self, offered: Collection[int]) -> SecurityType:
+        """The operator's first choice that is offered and that can be satisfied."""
+        chosen = next(iter(self._preference.usable_types(offered, self._credentials)), None)
+        if chosen is None:
+            raise SecurityFailure(
+                f"target offers security types [{', '.join(map(security_name, sorted(offered)))}], "
+                f"allowed are [{', '.join(map(security_name, self._preference.types))}]"
+                f"{lacking(self._credentials)} (RFC 6143 section 7.1.2)"
+            )
         return chosen
 
-    def _choose(self, offered: Iterable[int]) -> int:
-        """The operator's first choice that is offered and that can be satisfied."""
-        offers = set(offered)
-        for wanted in self._preference:
-            if wanted not in offers:
-                continue
-            if wanted not in _SPOKEN:
-                raise SecurityFailure(
-                    f"target offers {security_name(wanted)}, which is preferred, but this version does not speak it"
-                )
-            if wanted == SecurityType.VNC_AUTHENTICATION and self._password is None:
-                continue
-            return wanted
-        lacking = (
-            ", and the token holds no password"
-            if SecurityType.VNC_AUTHENTICATION in offers and self._password is None
-            else ""
-        )
-        raise SecurityFailure(
-            f"target offers security types [{', '.join(map(security_name, sorted(offers)))}], "
-            f"allowed are [{', '.join(map(security_name, self._preference))}]{lacking} (RFC 6143 section 7.1.2)"
-        )
+    def _log_in(self, version: Version, chosen: SecurityType) -> Reading[str]:
+        """Log in by the type that was chosen; returns its name for the audit record."""
+        if chosen is SecurityType.VENCRYPT:
+            return (yield from self._log_in_by_vencrypt(version))
+        name = yield from self._give_proof(chosen, encrypted=False)
+        if chosen is not SecurityType.NONE:
+            yield from self._read_answer(version)
+        elif version is Version.V3_8:  # None has no SecurityResult before 3.8 (RFC 6143 section 7.2.1)
+            yield from self._read_result(version)
+        return name
+
+    def _log_in_by_vencrypt(self, version: Version) -> Reading[str]:
+        subtype = yield from choose_subtype(self._reader, self._send, self._preference, self._credentials)
+        if not subtype.is_encrypted:
+            return (yield from self._log_in_inside(version, subtype))
+        yield from self._begin_tls(subtype)
+        try:
+            return (yield from self._log_in_inside(version, subtype))
+        except EndOfStream as error:
+            raise SecurityFailure("target closed inside TLS instead of going on with the login") from error
+
+    def _log_in_inside(self, version: Version, subtype: VeNCryptSubtype) -> Reading[str]:
+        """The login of a VeNCrypt subtype, which a SecurityResult follows in every version."""
+        name = f"VeNCrypt {subtype}"
+        if subtype.inner is None:
+            send_plain(self._send, self._credentials)
+        else:
+            proof = yield from self._give_proof(subtype.inner, encrypted=subtype.is_encrypted)
+            if subtype.inner is SecurityType.SASL:
+                name = f"VeNCrypt {subtype}{proof.removeprefix('SASL')}"
+        yield from self._read_answer(version)
+        return name
+
+    def _give_proof(self, login: SecurityType, *, encrypted: bool) -> Reading[str]:
+        """What one security type wants to see of the credentials; its SecurityResult is left to be read."""
+        reader, send, credentials = self._reader, self._send, self._credentials
+        match login:
+            case SecurityType.VNC_AUTHENTICATION if credentials.password is not None:
+                yield from self._answer_challenge(credentials.password)
+            case SecurityType.SASL:
+                mechanism = yield from sasl_client(reader, send, credentials, encrypted=encrypted, random=self._random)
+                return f"SASL {mechanism}"
+            case SecurityType.APPLE_DH:
+                yield from apple_dh_client(reader, send, credentials, self._random)
+            case SecurityType.MSLOGON2:
+                yield from mslogon2_client(reader, send, credentials, self._random)
+        return security_name(login)
 
     def _answer_challenge(self, password: Secret) -> Reading[None]:
         challenge = yield from self._reader.take(CHALLENGE_SIZE)
         self._send(vnc_response(password, challenge))
 
     def _read_answer(self, version: Version) -> Reading[None]:
-        """The SecurityResult of a password; some servers close instead of refusing it."""
+        """The SecurityResult of a login; some servers close instead of refusing it."""
         try:
             yield from self._read_result(version)
         except EndOfStream as error:

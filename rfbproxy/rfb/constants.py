@@ -47,6 +47,65 @@ def security_name(security_type: int) -> str:
     return SECURITY_NAMES.get(security_type, str(security_type))
 
 
+class VeNCryptSubtype(IntEnum):
+    """Subtypes of VeNCrypt (rfbproto "VeNCrypt").
+
+    The two of SASL are numbered as QEMU, nova, gtk-vnc and LibVNCClient do (qemu ui/vnc.h); rfbproto has them the other
+    way round.
+    """
+
+    PLAIN = 256
+    TLS_NONE = 257
+    TLS_VNC = 258
+    TLS_PLAIN = 259
+    X509_NONE = 260
+    X509_VNC = 261
+    X509_PLAIN = 262
+    X509_SASL = 263
+    TLS_SASL = 264
+
+    @property
+    def inner(self) -> "SecurityType | None":
+        """The security type inside TLS; None is Plain, which has no number outside VeNCrypt."""
+        return _INNER[self]
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether TLS comes before the login."""
+        return self is not VeNCryptSubtype.PLAIN
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether its TLS has no certificate, so that anybody in between can read and change everything."""
+        return self.name.startswith("TLS_")
+
+    def __str__(self) -> str:
+        prefix, _, inner = self.name.partition("_")
+        words = {"NONE": "None", "VNC": "Vnc", "PLAIN": "Plain", "SASL": "SASL", "": ""}
+        return f"{'Plain' if self is VeNCryptSubtype.PLAIN else prefix}{words[inner]}"
+
+
+_INNER: dict[VeNCryptSubtype, SecurityType | None] = {
+    VeNCryptSubtype.PLAIN: None,
+    VeNCryptSubtype.TLS_NONE: SecurityType.NONE,
+    VeNCryptSubtype.TLS_VNC: SecurityType.VNC_AUTHENTICATION,
+    VeNCryptSubtype.TLS_PLAIN: None,
+    VeNCryptSubtype.X509_NONE: SecurityType.NONE,
+    VeNCryptSubtype.X509_VNC: SecurityType.VNC_AUTHENTICATION,
+    VeNCryptSubtype.X509_PLAIN: None,
+    VeNCryptSubtype.X509_SASL: SecurityType.SASL,
+    VeNCryptSubtype.TLS_SASL: SecurityType.SASL,
+}
+
+
+def subtype_name(subtype: int) -> str:
+    """The protocol's name of a VeNCrypt subtype, or its number where it has none here."""
+    try:
+        return str(VeNCryptSubtype(subtype))
+    except ValueError:
+        return str(subtype)
+
+
 class SecurityResult(IntEnum):
     """What a SecurityResult message says (RFC 6143 section 7.1.3); any other value is a failure too."""
 

@@ -1,12 +1,14 @@
-"""A protocol machine at the end of a stream: feeds it what comes, sends what it owes."""
+"""A protocol machine at the end of a stream: feeds it what comes, sends what it owes, puts TLS where it wants some."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
-from rfbproxy.rfb import ReasonDue
-from rfbproxy.stream import Stream
+from rfbproxy.errors import LocalProtocolError
+from rfbproxy.rfb import Encryptable, ReasonDue, TlsDue
+from rfbproxy.stream import Stream, TlsSide
 from rfbproxy.wire import Conversation
 
 REASON_TIMEOUT_S = 1.0  # for the reason of a target that refuses already
@@ -15,12 +17,23 @@ E = TypeVar("E")
 
 
 class Dialogue:
-    """Talks to one peer in the words of `machine`."""
+    """Talks to one peer in the words of `machine`.
 
-    def __init__(self, stream: Stream, machine: Conversation, clock: IReactorTime) -> None:
+    Args:
+        tls: which TLS to begin where the machine wants some.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        machine: Conversation,
+        clock: IReactorTime,
+        tls: Callable[[TlsDue], TlsSide] | None = None,
+    ) -> None:
         self._stream = stream
         self._machine = machine
         self._clock = clock
+        self._tls = tls
         self._events: list[object] = []
         self._patient_until: float | None = None  # on the clock, once a target refuses
 
@@ -33,13 +46,16 @@ class Dialogue:
         while True:
             self.flush()
             self._events += self._machine.events()
-            while self._events:
-                event = self._events.pop(0)
-                if isinstance(event, kind):
-                    return event
-                if isinstance(event, ReasonDue):
-                    self._patient_until = self._clock.seconds() + REASON_TIMEOUT_S
-            await self._listen()
+            if not self._events:
+                await self._listen()
+                continue
+            event = self._events.pop(0)
+            if isinstance(event, kind):
+                return event
+            if isinstance(event, ReasonDue):
+                self._patient_until = self._clock.seconds() + REASON_TIMEOUT_S
+            elif isinstance(event, TlsDue):
+                await self._begin_tls(event)
 
     async def finish(self) -> None:
         """Go on until the machine has nothing more to do, and give back what it did not read."""
@@ -61,6 +77,12 @@ class Dialogue:
             self._events += self._machine.receive_data(data) if data else self._machine.receive_eof()
         finally:
             self.flush()
+
+    async def _begin_tls(self, due: TlsDue) -> None:
+        if self._tls is None or not isinstance(self._machine, Encryptable):
+            raise LocalProtocolError("TLS is due, and nobody said which")
+        await self._stream.start_tls(self._tls(due))
+        self._machine.tls_started()
 
     def flush(self) -> None:
         """Send what the machine owes."""

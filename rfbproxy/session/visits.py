@@ -44,7 +44,7 @@ class Visits:
                   way_in=request.way_in)  # fmt: skip
         self._live[visit] = client
         living = Deferred.fromCoroutine(visit.run(lambda: self._admit(request.source)))
-        living.addCallback(self._audit.write)
+        living.addCallback(lambda record: None if client.silent else self._audit.write(record))
         living.addErrback(lambda failure: _log.failure("[{session}] failed", failure, session=visit.record.session))
         living.addCallback(lambda _: self._ended(visit))
 

@@ -1,7 +1,7 @@
 """Reaching a target: every address of its name is tried, IPv6 and IPv4 at once (RFC 8305), within one deadline."""
 
 from ipaddress import ip_address
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import HostnameEndpoint, TCP6ClientEndpoint
@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from rfbproxy.reasons import CloseReason, Refused
-from rfbproxy.stream import StreamProtocol, TransportStream
+from rfbproxy.transport import StreamProtocol, TransportStream
 
 
 def address_text(host: str, port: int) -> str:
@@ -45,7 +45,10 @@ class Dialler:
             raise _unreachable(where, f"no answer within {self._connect_timeout_s:g} s") from error
         except (ConnectError, DNSLookupError, OSError, OverflowError, ValueError) as error:
             raise _unreachable(where, str(error) or type(error).__name__) from error
-        return cast(StreamProtocol, protocol).stream
+        stream = cast(StreamProtocol, protocol).stream
+        # Not through the endpoint's wrapper, which of half-close and the end of a TLS handshake tells only the latter.
+        cast(Any, stream.protocol.transport).protocol = stream.protocol
+        return stream
 
 
 class _StreamFactory(Factory):

@@ -10,7 +10,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from rfbproxy.client.listener import ClientFactory, Listener
+from rfbproxy.client.factory import ClientFactory
+from rfbproxy.client.listener import Listener
 from rfbproxy.client.pages import Folders, Pages, PageSite
 from rfbproxy.client.websocket import ClientWebSocketFactory
 from tests.client import frames

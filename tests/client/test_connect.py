@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from rfbproxy.client.connect import ConnectStream
 from rfbproxy.client.http_head import LINE_LIMIT
 from rfbproxy.reasons import CloseReason, Refused
-from rfbproxy.stream import BUFFER_LIMIT, CLOSE_TIMEOUT_S
+from rfbproxy.stream import BUFFER_LIMIT
+from rfbproxy.transport import CLOSE_TIMEOUT_S
 from tests.client.callers import HEAD_TIMEOUT_S, Caller, Listening, answers
 from tests.cuts import segmentations
 

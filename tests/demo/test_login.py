@@ -1,20 +1,23 @@
 """The demo desktop's login."""
 
+import os
+
 import pytest
 from twisted.internet.task import Clock
 
 from rfbproxy.demo import DemoServer
 from rfbproxy.errors import LocalProtocolError
-from rfbproxy.rfb import SecurityType, Version
+from rfbproxy.rfb import Credentials, Offer, SecurityType, VeNCryptSubtype, Version
 from rfbproxy.rfb.vnc_auth import vnc_response
 from rfbproxy.secret import Secret
 from tests.demo.viewer import Bench
 
 
 def vnc_server(clock: Clock, version: Version = Version.V3_8) -> DemoServer:
-    return DemoServer(
-        security_types=[SecurityType.VNC_AUTHENTICATION], password=Secret("opensesame"), version=version, clock=clock
+    offer = Offer(
+        (SecurityType.VNC_AUTHENTICATION,), credentials=Credentials(None, Secret("opensesame")), random=os.urandom
     )
+    return DemoServer(offer=offer, version=version, clock=clock)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,6 @@ def test_challenges_differ() -> None:
     assert len(challenges) == 3
 
 
-def test_missing_password_is_told_at_once() -> None:
-    with pytest.raises(LocalProtocolError, match="needs a password"):
-        DemoServer(security_types=[SecurityType.VNC_AUTHENTICATION], clock=Clock())
+def test_a_missing_certificate_is_told_at_once() -> None:
+    with pytest.raises(LocalProtocolError, match="need a certificate"):
+        DemoServer(offer=Offer((SecurityType.VENCRYPT,), (VeNCryptSubtype.X509_NONE,)), clock=Clock())

@@ -23,8 +23,10 @@ from rfbproxy.reasons import Refused
 from rfbproxy.session.audit import AuditLog
 from rfbproxy.session.visit import Surroundings, VisitRules
 from rfbproxy.session.visits import Visits
-from rfbproxy.stream import ClientStream, StreamProtocol, TransportStream
+from rfbproxy.stream import ClientStream
 from rfbproxy.target.dial import Dialler
+from rfbproxy.target.tls import TargetTls, TargetTlsRules
+from rfbproxy.transport import StreamProtocol, TransportStream
 
 
 class RawClientStream(TransportStream, ClientStream):
@@ -78,7 +80,8 @@ def main() -> None:
     threaded = ThreadedStore(store, reactor)
     threaded.start()
     rules = VisitRules(security_preference=Config().security_preference)
-    visits = Visits(Surroundings(rules, threaded, Dialler(reactor, 10), reactor, time), AuditLog(parsed.audit))
+    tls = TargetTls(TargetTlsRules())
+    visits = Visits(Surroundings(rules, threaded, Dialler(reactor, 10), tls, reactor, time), AuditLog(parsed.audit))
     port = reactor.listenTCP(0, RawClientFactory(visits, token), interface="127.0.0.1")
     print(port.getHost().port, flush=True)
     reactor.addSystemEventTrigger("before", "shutdown", threaded.stop)

@@ -5,16 +5,16 @@ import itertools
 import pytest
 
 from rfbproxy.errors import SecurityFailure
-from rfbproxy.rfb import ClientHandshake, ClientInit, LoggedIn, SecurityType, ServerHandshake, ServerInit, Version
+from rfbproxy.rfb import ClientInit, Credentials, LoggedIn, Offer, SecurityType, ServerHandshake, ServerInit, Version
 from rfbproxy.secret import Secret
-from tests.rfb.test_client_handshake import server_init
+from tests.rfb.test_client_handshake import client, no_random, server_init
 
 NONE, VNC = SecurityType.NONE, SecurityType.VNC_AUTHENTICATION
-CHALLENGE = bytes(range(16))
 
 
 def server(version, security_type, password="swordfish"):
-    machine = ServerHandshake((security_type,), version=version, password=Secret(password), challenge=CHALLENGE)
+    offer = Offer((security_type,), credentials=Credentials(None, Secret(password)), random=no_random)
+    machine = ServerHandshake(offer, version=version)
     machine.offer()
     return machine
 
@@ -36,7 +36,7 @@ def carry(one, other, *, segment=1):
 @pytest.mark.parametrize("version", list(Version))
 def test_wire_R07_one_leg(version, security_type, segment):
     target = server(version, security_type)
-    proxy = ClientHandshake((VNC, NONE), Secret("swordfish"))
+    proxy = client((VNC, NONE), Secret("swordfish"))
     events = carry(target, proxy, segment=segment)
     name = "None" if security_type is NONE else "VNC Authentication"
     assert LoggedIn(name) in events
@@ -50,8 +50,8 @@ def test_wire_R07_one_leg(version, security_type, segment):
 
 @pytest.mark.parametrize(("to_client", "to_target"), list(itertools.product(Version, Version)))
 def test_wire_R07_two_legs_with_versions_of_their_own(to_client, to_target):
-    viewer, offered = ClientHandshake((NONE,)), ServerHandshake(version=to_client)
-    proxy, target = ClientHandshake((VNC,), Secret("swordfish")), server(to_target, VNC)
+    viewer, offered = client((NONE,)), ServerHandshake(version=to_client)
+    proxy, target = client((VNC,), Secret("swordfish")), server(to_target, VNC)
     carry(viewer, offered)
     assert viewer.security is None, "promised before the target has accepted"
     carry(proxy, target)
@@ -67,7 +67,7 @@ def test_wire_R07_two_legs_with_versions_of_their_own(to_client, to_target):
 
 @pytest.mark.parametrize("version", list(Version))
 def test_a_refusal_is_understood_by_a_client(version):
-    viewer, offered = ClientHandshake((NONE,)), ServerHandshake(version=version)
+    viewer, offered = client((NONE,)), ServerHandshake(version=version)
     offered.refuse("Target closed")
     with pytest.raises(SecurityFailure, match="'Target closed'"):
         carry(viewer, offered)
@@ -76,7 +76,7 @@ def test_a_refusal_is_understood_by_a_client(version):
 @pytest.mark.parametrize("version", list(Version))
 def test_a_wrong_password_is_understood_by_both(version):
     target = server(version, VNC)
-    proxy = ClientHandshake((VNC,), Secret("guess"))
+    proxy = client((VNC,), Secret("guess"))
     with pytest.raises(SecurityFailure, match="client gave a wrong password"):
         carry(target, proxy)
     with pytest.raises(SecurityFailure, match="SecurityResult 1"):

@@ -3,7 +3,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rfbproxy.errors import LocalProtocolError, RemoteProtocolError, SecurityFailure
-from rfbproxy.rfb import ClientInit, SecurityType, ServerHandshake, Version, VersionAgreed
+from rfbproxy.rfb import (
+    ClientInit,
+    Credentials,
+    Offer,
+    SecurityType,
+    ServerHandshake,
+    VeNCryptSubtype,
+    Version,
+    VersionAgreed,
+)
 from rfbproxy.rfb.vnc_auth import vnc_response
 from rfbproxy.secret import Secret
 from rfbproxy.wire import EndOfStream
@@ -26,14 +35,18 @@ WRONG = (
 )
 
 
-def offering(*types, **arguments):
-    machine = ServerHandshake(types or (NONE,), **arguments)
+def no_random(size):
+    return bytes(range(size))
+
+
+def offering(*types, version=Version.V3_8, **offered):
+    machine = ServerHandshake(Offer(types or (NONE,), **offered), version=version)
     machine.offer()
     return machine
 
 
 def with_password(*types, password=PASSWORD):
-    return offering(*types, password=password, challenge=CHALLENGE)
+    return offering(*types, credentials=Credentials(None, password), random=no_random)
 
 
 @pytest.mark.parametrize(
@@ -204,10 +217,23 @@ def test_a_greeting_of_less_than_3_8_binds_the_client():
     assert outcome.sent == b"RFB 003.003\n" + b"\x00\x00\x00\x01"
 
 
-@pytest.mark.parametrize("arguments", [{}, {"password": PASSWORD}, {"password": PASSWORD, "challenge": b"short"}])
-def test_vnc_authentication_needs_a_password_and_a_challenge(arguments):
+@pytest.mark.parametrize(
+    ("types", "arguments"),
+    [
+        ((VNC,), {}),
+        ((VNC,), {"credentials": Credentials(None, PASSWORD)}),
+        ((VNC,), {"random": no_random}),
+        ((SecurityType.SASL,), {"random": no_random}),
+        ((SecurityType.APPLE_DH,), {}),
+        ((SecurityType.MSLOGON2,), {}),
+        ((SecurityType.VENCRYPT,), {}),
+        ((NONE,), {"subtypes": (VeNCryptSubtype.X509_NONE,)}),
+        ((SecurityType.VENCRYPT,), {"subtypes": (VeNCryptSubtype.X509_VNC,)}),
+    ],
+)
+def test_an_offer_that_lacks_something_is_told_at_once(types, arguments):
     with pytest.raises(LocalProtocolError):
-        ServerHandshake((VNC,), **arguments)
+        Offer(types, **arguments)
 
 
 @given(st.binary(max_size=64), st.sampled_from([b"", GREETING, b"RFB 003.003\n", b"RFB 003.007\n", GREETING + b"\x02"]))

@@ -7,12 +7,13 @@ from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.consoleauth import ConsoleToken
 from rfbproxy.consoleauth.token import hash_token
 from rfbproxy.reasons import CloseReason, Refused
-from rfbproxy.rfb import SecurityType
+from rfbproxy.rfb import Preference, SecurityType
 from rfbproxy.session.limits import Limits
 from rfbproxy.session.visit import Surroundings, VisitRules
 from rfbproxy.session.visits import Visits
 from rfbproxy.stream import ClientStream
 from rfbproxy.target.dial import Dialler
+from rfbproxy.target.tls import TargetTls, TargetTlsRules
 
 TOKEN = "7b1ad8a4-5c3f-4f29-9d3e-0c1f1b0a4d11"
 STARTED = 1_700_000_000.0
@@ -140,12 +141,13 @@ class Bench:
         self.audit = FakeAudit()
         self.client = FakeStream()
         self.target = FakeStream()
-        preference = (SecurityType.VNC_AUTHENTICATION, SecurityType.NONE)
+        preference = Preference((SecurityType.VNC_AUTHENTICATION, SecurityType.NONE))
         self.visits = Visits(
             Surroundings(
                 VisitRules(**{"security_preference": preference} | rules),
                 self.store,
                 self.dialler,
+                TargetTls(TargetTlsRules()),
                 self.clock,
                 lambda: STARTED + self.clock.seconds(),
                 Limits(sessions, sessions_per_source),

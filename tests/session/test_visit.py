@@ -690,7 +690,7 @@ def test_a_client_cannot_fill_the_memory_before_it_is_let_in():
     assert bench.client.paused
     assert len(bench.client._buffer) <= BUFFER_LIMIT + 4096
     (visit,) = bench.visits._live
-    assert len(visit._handshake._reader) == 0
+    assert len(visit._entrance._handshake._reader) == 0
     bench.client.deliver_lost()
     bench.assert_over(CloseReason.CLIENT_CLOSED)
 

@@ -14,8 +14,8 @@ from twisted.internet.interfaces import IHostnameResolver
 from zope.interface import implementer
 
 from rfbproxy.reasons import CloseReason, Refused
-from rfbproxy.stream import TransportStream
 from rfbproxy.target.dial import Dialler, address_text
+from rfbproxy.transport import TransportStream
 
 TIMEOUT_S = 0.3
 
@@ -172,7 +172,7 @@ def test_half_close_over_a_real_socket(world, listening):
 
 
 def test_a_target_that_takes_nothing_is_dropped_after_a_while(world, listening, monkeypatch):
-    monkeypatch.setattr("rfbproxy.stream.CLOSE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("rfbproxy.transport.CLOSE_TIMEOUT_S", 0.1)
     sock, port = listening()
     stream = world.result("127.0.0.1", port)
     peer, _ = sock.accept()

@@ -8,7 +8,8 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer
 from zope.interface.verify import verifyObject
 
-from rfbproxy.stream import BUFFER_LIMIT, CLOSE_TIMEOUT_S, TransportStream, end_sending
+from rfbproxy.stream import BUFFER_LIMIT
+from rfbproxy.transport import CLOSE_TIMEOUT_S, TransportStream, end_sending
 
 
 @implementer(ITCPTransport)

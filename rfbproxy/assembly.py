@@ -1,0 +1,153 @@
+"""What the options become: the parts that the service is assembled from, each judged as it is made."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import Logger
+
+from rfbproxy import web
+from rfbproxy.client.factory import Kind
+from rfbproxy.client.listener import ClientConnection, Listener
+from rfbproxy.client.native import NativeConnection
+from rfbproxy.client.pages import Folders
+from rfbproxy.client.tls import ServerTls
+from rfbproxy.config import Address, Config
+from rfbproxy.errors import ConfigError
+from rfbproxy.session.visit import VisitRules
+from rfbproxy.target.dial import Dialler
+from rfbproxy.target.tls import TargetTls, TargetTlsRules
+
+NATIVE = "rfb"  # the listener for native VNC viewers, as LISTEN_FDNAMES may name it
+
+_NOVNC_FOLDERS = (
+    Path(sys.prefix) / "share" / "rfbproxy" / "node_modules" / "@novnc" / "novnc",
+    Path("/usr/share/novnc"),
+)
+
+_log = Logger()
+
+
+def wanted(config: Config) -> Mapping[str, Sequence[Address]]:
+    """Where each listener listens, by its name."""
+    listeners = {listener: config.addresses("vnc", listener) for listener in ("novncproxy", "xvpvncproxy")}
+    return {**listeners, NATIVE: config.rfb_listen}
+
+
+def is_asked_for(config: Config, listener: str) -> bool:
+    """Whether an option names this listener, rather than nova's defaults."""
+    return config.is_set("vnc", f"{listener}_host") or config.is_set("vnc", f"{listener}_port")
+
+
+def kind_of(name: str) -> Kind:
+    """What speaks with the clients of a listener."""
+    return NativeConnection if name == NATIVE else ClientConnection
+
+
+def listener_of(name: str, listener: Listener) -> Listener:
+    """nova-xvpvncproxy takes a GET for a CONNECT; that apart, what one listener accepts all do."""
+    return replace(listener, connect_by_get=name == "xvpvncproxy")
+
+
+def warn(config: Config) -> None:
+    """Tell the operator what of the options does nothing."""
+    for name in config.unknown:
+        _log.warn("unknown option {name} is ignored", name=name)
+    if (config.text("DEFAULT", "record") or "False").lower() != "false":
+        _log.warn("[DEFAULT] record is set, but this version does not record: sessions are NOT recorded")
+    if config.flag("spice", "enabled"):
+        _log.warn("[spice] enabled is set, but this version does not speak SPICE: it is NOT listened for")
+
+
+def rules(config: Config) -> VisitRules:
+    """What every visit is held to."""
+    return VisitRules(
+        tls_only=config.flag("DEFAULT", "ssl_only"),
+        security_preference=config.security_preference,
+        allowed_origins=config.words("console", "allowed_origins"),
+        handshake_timeout_s=config.number("consoleproxy", "handshake_timeout_s"),
+        login_timeout_s=config.number("consoleproxy", "login_timeout_s"),
+        idle_timeout_s=config.number("consoleproxy", "idle_timeout_s") or None,
+        session_limit_s=config.number("consoleproxy", "session_limit_s") or None,
+        enforce_session_timeout=config.flag("consoleauth", "enforce_session_timeout"),
+    )
+
+
+def dialler(config: Config, reactor: Any) -> Dialler:
+    """What reaches targets."""
+    return Dialler(reactor, config.number("consoleproxy", "connect_timeout_s"))
+
+
+def target_tls(config: Config) -> TargetTls:
+    """TLS towards targets.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
+    cert, key = config.path("vnc", "vencrypt_client_cert"), config.path("vnc", "vencrypt_client_key")
+    if key is not None and cert is None:
+        raise ConfigError("[vnc] vencrypt_client_key is set, but vencrypt_client_cert is not")
+    return TargetTls(
+        TargetTlsRules(
+            ca_certs=config.path("vnc", "vencrypt_ca_certs"),
+            client_cert=cert,
+            client_key=key,
+            verify_names=config.flag("consoleproxy", "vencrypt_verify_names"),
+            minimum_version=config.text("consoleproxy", "target_tls_minimum_version") or "default",
+            options=("[vnc] vencrypt_ca_certs", "[vnc] vencrypt_client_cert", "[vnc] vencrypt_client_key"),
+        )
+    )
+
+
+def check_native(wanted: Mapping[str, Sequence[Address]], listener: Listener) -> None:
+    """Native viewers send their token inside TLS.
+
+    Raises:
+        ConfigError: they are listened for, and there is no certificate.
+    """
+    if wanted.get(NATIVE) and listener.tls is None:
+        raise ConfigError("[consoleproxy] rfb_listen needs a certificate: set [DEFAULT] cert")
+
+
+def tls(config: Config) -> ServerTls | None:
+    """TLS towards clients; nova's default certificate `self.pem` need not exist unless `ssl_only` is set.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
+    name, key = config.text("DEFAULT", "cert") or "self.pem", config.path("DEFAULT", "key")
+    cert = config.base / name
+    if not cert.exists():
+        if config.flag("DEFAULT", "ssl_only"):
+            raise ConfigError(f"SSL only and {name} not found")
+        if key is None and name == "self.pem":
+            return None
+    return ServerTls(
+        cert,
+        key,
+        client_ca_certs=config.path("consoleproxy", "client_ca_certs"),
+        minimum_version=config.text("console", "ssl_minimum_version") or "default",
+        ciphers=config.text("console", "ssl_ciphers"),
+    )
+
+
+def folders(config: Config) -> Folders:
+    """Where pages come from.
+
+    Raises:
+        ConfigError: one that is named or needed is not there.
+    """
+    operator = None
+    if config.web is not None:
+        operator = config.base / config.web
+        if not operator.is_dir():
+            raise ConfigError(f"Can not find html/js files at {operator}: web is not a folder.")
+    novnc = next((folder for folder in _NOVNC_FOLDERS if (folder / "core" / "rfb.js").is_file()), None)
+    if novnc is None and operator is None:
+        raise ConfigError(
+            f"noVNC is not installed: there is none in {' or '.join(map(str, _NOVNC_FOLDERS))}; "
+            "run make venv, or apt install novnc, or name a folder with web ="
+        )
+    return Folders(Path(web.__file__).parent, novnc, operator)

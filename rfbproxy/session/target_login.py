@@ -1,0 +1,152 @@
+"""The target's side of a visit up to the relay: reach the machine that a token names, and log in to it."""
+
+import os
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from twisted.logger import Logger
+
+from rfbproxy.consoleauth import ConsoleToken
+from rfbproxy.errors import NothingInCommon, RemoteProtocolError, SecurityFailure
+from rfbproxy.reasons import CloseReason, Refused
+from rfbproxy.rfb import ClientHandshake, Credentials, LoggedIn, Preference, ServerInit, TlsDue
+from rfbproxy.session.audit import VisitRecord
+from rfbproxy.session.dialogue import Dialogue
+from rfbproxy.session.steps import Steps
+from rfbproxy.stream import Stream, TlsSide
+from rfbproxy.target.dial import Dialler
+from rfbproxy.target.preamble import ConnectPreamble, PreambleRefused
+from rfbproxy.target.tls import TargetTls
+from rfbproxy.wire import EndOfStream
+
+T = TypeVar("T")
+
+_log = Logger()
+
+
+class TargetLogin:
+    """One visit's way to its target.
+
+    Args:
+        preference: security that the operator allows.
+        tls: makes the client side of TLS inside VeNCrypt.
+        timeout_s: seconds for each step of the handshake.
+        record: learns what was agreed on.
+
+    Attributes:
+        stream: the connection, once there is one.
+    """
+
+    def __init__(
+        self,
+        dialler: Dialler,
+        preference: Preference,
+        tls: TargetTls,
+        timeout_s: float,
+        steps: Steps,
+        record: VisitRecord,
+    ) -> None:
+        self._dialler = dialler
+        self._preference = preference
+        self._tls = tls
+        self._timeout_s = timeout_s
+        self._steps = steps
+        self._record = record
+        self._talk: Dialogue | None = None
+        self._handshake: ClientHandshake | None = None
+        self.stream: Stream | None = None
+
+    async def log_in(self, token: ConsoleToken) -> Stream:
+        """Connect and log in; a target whose favourite security leads nowhere is dialled once more for its next one.
+
+        A login that fails, and a certificate that is not to be believed, are no reason to try something weaker.
+
+        Raises:
+            Refused: target-unreachable, target-auth-failed, protocol-error, or internal.
+        """
+        required = token.grant.require_security
+        preference = self._preference.only(required) if required else self._preference
+        try:
+            second_choice = await self._try(token, preference)
+            if second_choice is not None:
+                await self._try(token, second_choice)
+        except SecurityFailure as error:
+            raise Refused(CloseReason.TARGET_AUTH_FAILED, self._explained(error)) from error
+        assert self.stream is not None  # noqa: S101 - both ways above connect
+        return self.stream
+
+    async def initialise(self, *, shared: bool) -> ServerInit:
+        """Pass ClientInit on; the target's answer comes back judged."""
+        talk, handshake = self._talk, self._handshake
+        assert talk is not None and handshake is not None  # noqa: S101, PT018 - logged in
+
+        async def initialise() -> ServerInit:
+            handshake.initialise(shared=shared)
+            return await talk.until(ServerInit)
+
+        desktop = await self._step(initialise())
+        talk.give_back()
+        return desktop
+
+    def close(self) -> None:
+        """Let the target go."""
+        if self.stream is not None:
+            self.stream.on_end = None
+            self.stream.close()
+
+    async def _try(self, token: ConsoleToken, preference: Preference) -> Preference | None:
+        """Connect and log in; returns what a new connection may try instead, if this one can get no further."""
+        self.close()
+        stream = await self._steps.take(self._reach(token))
+        if token.internal_access_path:
+            await self._knock(stream, token.internal_access_path)
+        credentials = Credentials(token.grant.username, token.grant.password)
+        handshake = ClientHandshake(preference, credentials, os.urandom)
+        talk = Dialogue(stream, handshake, self._steps.clock, lambda due: self._side(due, token))
+        try:
+            login = await self._step(talk.until(LoggedIn))
+        except NothingInCommon as error:
+            if handshake.second_choice is None:
+                raise
+            _log.info("[{session}] dials again for another security: {why}", session=self._record.session,
+                      why=str(error))  # fmt: skip
+            return handshake.second_choice
+        finally:
+            self._record.target_version = str(handshake.version) if handshake.version else None
+        self._record.target_security = login.security
+        self._talk, self._handshake = talk, handshake
+        return None
+
+    async def _reach(self, token: ConsoleToken) -> Stream:
+        self.stream = await self._dialler.dial(token.host, token.port)
+        return self.stream
+
+    async def _knock(self, stream: Stream, path: str) -> None:
+        try:
+            await self._step(Dialogue(stream, ConnectPreamble(path), self._steps.clock).finish())
+        except PreambleRefused as error:
+            raise Refused(CloseReason.TARGET_UNREACHABLE, str(error)) from error
+
+    def _side(self, due: TlsDue, token: ConsoleToken) -> TlsSide:
+        return self._tls.anonymous_side() if due.anonymous else self._tls.side(token.grant.tls_name or token.host)
+
+    def _explained(self, error: SecurityFailure) -> str:
+        """What TLS knows of a connection that ended where an answer was due goes with the error."""
+        failure = self.stream.tls_failure if self.stream is not None else None
+        known = failure is None or failure in str(error) or not isinstance(error.__cause__, EndOfStream)
+        return str(error) if known else f"{error}: {failure}"
+
+    async def _step(self, step: Coroutine[Any, Any, T]) -> T:
+        """Take a step of the target's handshake, within its deadline."""
+        try:
+            return await self._steps.take(
+                step,
+                self._timeout_s,
+                lambda: Refused(CloseReason.TARGET_UNREACHABLE, "target was silent in the handshake"),
+            )
+        except (SecurityFailure, PreambleRefused):
+            raise
+        except EndOfStream as error:
+            raise Refused(CloseReason.TARGET_UNREACHABLE, f"target {error} of its handshake") from error
+        except RemoteProtocolError as error:
+            raise Refused(CloseReason.PROTOCOL_ERROR, str(error)) from error
