@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from rfbproxy import __version__
-from rfbproxy.command_line import hide_argument, read_secret, table
+from rfbproxy.command_line import read_secret, table
 from rfbproxy.config import Address, Config, parse_address
 from rfbproxy.consoleauth import CONSOLE_TYPES
 from rfbproxy.errors import ConfigError, ConsoleProxyError
@@ -95,9 +95,7 @@ def console_revoke(parsed: argparse.Namespace, config: Config) -> object:
     from rfbproxy.service import open_store
 
     token = parsed.token
-    if token is not None:
-        hide_argument(token)
-    elif parsed.token_file is not None:
+    if parsed.token_file is not None:
         token = read_secret(parsed.token_file).reveal()
     with closing(open_store(config)) as store:
         revoked = store.revoke(
@@ -127,23 +125,31 @@ def view(parsed: argparse.Namespace, config: Config) -> None:
     from rfbproxy.foreground import view as run
     from rfbproxy.issue import Console
 
-    target = parse_address(parsed.target, "HOST:PORT")
-    if target.path is not None or not target.host or not target.port:
-        raise ConfigError(f"HOST:PORT: {parsed.target!r} is not a target; host:port or [IPv6]:port is")
+    target: Address = parsed.target
     password = read_secret(parsed.password_file) if parsed.password_file else None
     console = Console(parsed.type, target.host, target.port, username=parsed.username, password=password)
-    run(config, _listen_address(parsed.listen), console)
+    run(config, parsed.listen, console)
 
 
 def demo(parsed: argparse.Namespace, config: Config) -> None:
     """Run a proxy for the built-in desktop."""
     from rfbproxy.foreground import demo as run
 
-    run(config, _listen_address(parsed.listen))
+    run(config, parsed.listen)
 
 
-def _listen_address(text: str) -> Address:
-    return parse_address(text, "--listen")
+def _address(text: str) -> Address:
+    try:
+        return parse_address(text, "the argument")
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _target(text: str) -> Address:
+    target = _address(text)
+    if target.path is not None or not target.host or not target.port:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a target; host:port or [IPv6]:port is")
+    return target
 
 
 def _port(text: str) -> int:
@@ -190,7 +196,7 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
 
     _add_view(add(commands, "view", view, "show one machine: run a proxy for it and print the URL to open"))
     added = add(commands, "demo", demo, "show a built-in desktop: nothing else need be installed")
-    added.add_argument("--listen", default=DEFAULT_LISTEN, metavar="ADDR:PORT", help=f"default {DEFAULT_LISTEN}")
+    _add_listen(added)
     added = add(commands, "serve", serve, "run the service in the foreground")
     added.add_argument("-n", "--nodaemon", action="store_true", help="stay in the foreground whatever `daemon` says")
     added.add_argument("--pidfile", metavar="F", help="file for the process id; none unless given")
@@ -210,10 +216,15 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
 
 
 def _add_view(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="HOST:PORT", help="the VNC server; IPv6 in brackets")
+    parser.add_argument("target", type=_target, metavar="HOST:PORT", help="the VNC server; IPv6 in brackets")
     parser.add_argument("--type", choices=["novnc", "xvpvnc"], default="novnc", help="browser or Java viewer")
-    parser.add_argument("--listen", default=DEFAULT_LISTEN, metavar="ADDR:PORT", help=f"default {DEFAULT_LISTEN}")
+    _add_listen(parser)
     _add_login(parser)
+
+
+def _add_listen(parser: argparse.ArgumentParser) -> None:
+    default = DEFAULT_LISTEN
+    parser.add_argument("--listen", type=_address, default=default, metavar="ADDR:PORT", help=f"default {default}")
 
 
 def _add_login(parser: argparse.ArgumentParser) -> None:

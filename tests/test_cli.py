@@ -1,9 +1,11 @@
 """`consoleproxy console …`: what it prints, for people and as JSON, and what it refuses."""
 
+import contextlib
 import json
 import subprocess
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +105,22 @@ def test_revoke_reads_a_token_from_standard_input(store):
     assert store.console("revoke", "--token-file", "-", stdin=created["token"]) == {"revoked": 1}
 
 
+def test_a_token_among_the_arguments_is_hidden_at_once(store):
+    """Once the process has begun its own work, not only once it has loaded everything that it needs."""
+    token = "f3b1c9d2-0000-4000-8000-00000000abcd"
+    command = [BIN / "consoleproxy", "--config-file", store.config, "console", "revoke", f"--token={token}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        seen = []
+        while process.poll() is None:
+            with contextlib.suppress(OSError):
+                seen.append(token.encode() in Path(f"/proc/{process.pid}/cmdline").read_bytes())
+            time.sleep(0.001)
+    assert process.returncode == 0
+    assert len(seen) > 50
+    assert sum(seen) < len(seen) / 2, "it was there most of the time"
+    assert not any(seen[len(seen) // 2 :])
+
+
 def test_revoke_of_an_unknown_token_revokes_nothing(store):
     assert store.console("revoke", "--token", "unknown") == {"revoked": 0}
 
@@ -135,7 +153,9 @@ def test_ipv6_hosts_come_with_or_without_brackets(store, host):
     (), ("nonsense",), ("console",), ("console", "create"), ("console", *CREATE, "--port", "0"),
     ("console", *CREATE, "--port", "70000"), ("console", *CREATE, "--type", "x"), ("console", *CREATE, "--ttl", "-1"),
     ("console", "revoke"), ("console", "revoke", "--token", "a", "--id", "b"), ("view",),
-    ("view", "h:1", "--type", "x"),
+    ("view", "h:1", "--type", "x"), ("view", "127.0.0.1"), ("view", "h:99999"), ("view", ":5900"), ("view", "::1:5900"),
+    ("view", "unix:/x"), ("view", "h:1", "--listen", "foo"), ("demo", "--listen", "6080"),
+    ("console", *CREATE, "--require-security", "ssl"),
 ])  # fmt: skip
 def test_wrong_usage_is_status_2(store, arguments):
     result = command(store, *arguments)

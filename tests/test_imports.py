@@ -16,6 +16,7 @@ DOORS = (
     "rfbproxy.tap",
     "rfbproxy.foreground",
     "rfbproxy.command_line",
+    "rfbproxy.__main__",
 )
 SHARED = ("rfbproxy.stream", "rfbproxy.tls")  # between client and target
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
@@ -106,7 +107,11 @@ def test_what_client_and_target_share_knows_neither(module):
 
 @pytest.mark.parametrize(
     "module",
-    [module for module in MODULES if not module.startswith(("cli.", "foreground.", "tap.", "service.", "assembly."))],
+    [
+        module
+        for module in MODULES
+        if not module.startswith(("__main__.", "cli.", "foreground.", "tap.", "service.", "assembly."))
+    ],
 )
 def test_only_the_doors_assemble(module):
     assert not any(within(name, *DOORS) for name in own(module)), "imports a door"
@@ -117,6 +122,7 @@ def test_only_the_doors_assemble(module):
 def test_the_law_is_held_over_every_module():
     top = {
         "__init__.py",
+        "__main__.py",
         "assembly.py",
         "cli.py",
         "command_line.py",

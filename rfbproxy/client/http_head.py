@@ -34,6 +34,8 @@ class HttpError(RemoteProtocolError):
             f"Content-Length: {len(body)}",
             "Cache-Control: no-store",
             "X-Content-Type-Options: nosniff",
+            "Referrer-Policy: no-referrer",
+            "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'",
             f"Connection: {connection}",
             *([f"Location: {self.location}"] if self.location is not None else []),
             *headers,

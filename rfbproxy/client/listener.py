@@ -130,12 +130,12 @@ class ClientConnection(Protocol):
             self._hear()
 
     def readConnectionLost(self) -> None:
-        """The client sends nothing more, but reads: pages still go out, raw RFB has halves, nothing else has."""
+        """The client sends nothing more, but reads: what is owed still goes out; only pages and raw RFB go on."""
         self._half_closed = True
         if IHalfCloseableProtocol.providedBy(self._owner):
             self._owner.readConnectionLost()
         elif self._owner is not None:
-            self.abort()
+            self._leave(unread=False)
         elif self._leaving:
             self.transport.loseConnection()  # type: ignore[union-attr]
         else:

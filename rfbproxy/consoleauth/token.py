@@ -78,6 +78,6 @@ class ConsoleToken:
 
     @property
     def target(self) -> str:
-        """`host:port`, an IPv6 literal in brackets."""
-        host = f"[{self.host}]" if ":" in self.host and not self.host.startswith("[") else self.host
-        return f"{host}:{self.port}"
+        """`host:port`, an IPv6 literal in brackets; control characters of a foreign row are escaped."""
+        host = repr(self.host)[1:-1]
+        return f"[{host}]:{self.port}" if ":" in host and not host.startswith("[") else f"{host}:{self.port}"

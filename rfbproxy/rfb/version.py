@@ -8,7 +8,7 @@ from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.wire import EndOfStream, Reader, Reading
 
 VERSION_SIZE = 12
-_PREFIX = b"RFB "
+_FORM = b"RFB 000.000\n"  # each zero is a digit
 _PATTERN = re.compile(rb"RFB ([0-9]{3})\.([0-9]{3})\n")
 
 
@@ -57,7 +57,7 @@ class VersionAgreed:
 
 
 def read_version(reader: Reader) -> Reading[Version]:
-    """The peer's ProtocolVersion; what does not even begin like one fails at once, without waiting for twelve bytes.
+    """The peer's ProtocolVersion; what cannot become one fails at once, without waiting for twelve bytes.
 
     Raises:
         EndOfStream: the peer closed without a byte.
@@ -71,6 +71,7 @@ def read_version(reader: Reader) -> Reading[Version]:
             if message:
                 Version.parse(message)  # raises: it is too short
             raise
-        if not _PREFIX.startswith(message[: len(_PREFIX)]):
+        due = _FORM[len(message) - 1 : len(message)]
+        if not (message[-1:].isdigit() if due == b"0" else message[-1:] == due):
             Version.parse(message + reader.unread()[: VERSION_SIZE - len(message)])  # raises, and shows what there is
     return Version.parse(message)

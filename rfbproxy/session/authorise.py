@@ -1,6 +1,6 @@
 """Whether a client may see the console that its token names: Origin's host, token, Origin's scheme, in this order."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from rfbproxy.client.origin import check_origin_host, check_origin_scheme
 from rfbproxy.client.request import ConsoleRequest
@@ -13,11 +13,18 @@ RFB_CONSOLE_TYPES = frozenset({"novnc", "xvpvnc", "vnc-direct"})
 
 
 async def authorise(
-    request: ConsoleRequest, store: TokenStore, bad_tokens: BadTokens, *, allowed_origins: Collection[str], now: float
+    request: ConsoleRequest,
+    store: TokenStore,
+    bad_tokens: BadTokens,
+    on_found: Callable[[ConsoleToken], None],
+    *,
+    allowed_origins: Collection[str],
+    now: float,
 ) -> ConsoleToken:
     """Look the token up, once nothing cheaper refuses the client.
 
     Args:
+        on_found: told of the token that the store has, which may still be refused.
         now: Unix seconds; a token is valid while `expires > now` (nova/objects/console_auth_token.py).
 
     Raises:
@@ -34,6 +41,7 @@ async def authorise(
     if token is None:
         bad_tokens.deny(request.source, request.token, CloseReason.TOKEN_UNKNOWN, now)
         raise Refused(CloseReason.TOKEN_UNKNOWN, "the token is not in the store")
+    on_found(token)
     if token.console_type not in RFB_CONSOLE_TYPES:
         raise Refused(
             CloseReason.TOKEN_UNKNOWN,

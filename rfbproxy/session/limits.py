@@ -12,7 +12,10 @@ from rfbproxy.reasons import CloseReason, Refused
 DELAY_STEP_S = 0.1  # for each bad token of a source that is not forgiven yet
 DELAY_LIMIT_S = 5.0
 FORGIVEN_PER_S = 2.0  # bad tokens
-DENIAL_TTL_S = 10.0  # a denied token is not looked up again for so long
+DENIAL_TTL_S = {  # a denied token is not looked up again for so long; an unknown one may become known
+    CloseReason.TOKEN_UNKNOWN: 2.0,
+    CloseReason.TOKEN_EXPIRED: 10.0,
+}
 MEMORY = 10_000  # sources, and tokens, that are remembered
 
 K = TypeVar("K", bound=Hashable)
@@ -54,7 +57,7 @@ class BadTokens:
             Refused: token-unknown or token-expired, as then.
         """
         denial = self._denials.get(hash_token(token))
-        if denial is not None and 0 <= now - denial.at < DENIAL_TTL_S:
+        if denial is not None and 0 <= now - denial.at < DENIAL_TTL_S[denial.reason]:
             raise Refused(denial.reason, f"the token was denied {now - denial.at:.1f} s ago already")
 
     def delay_s(self, source: str, now: float) -> float:

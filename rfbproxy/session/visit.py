@@ -173,12 +173,15 @@ class Visit:
         if self._client.on_authorised is not None:
             self._client.on_authorised()
         record = self.record
-        record.token, record.instance, record.console_type = token.id, token.instance_uuid, token.console_type
-        record.target = token.target
         _log.info("[{session}] {client} opens {console_type} of {instance} at {target}", session=record.session,
                   client=record.client, console_type=record.console_type, instance=record.instance,
                   target=record.target)  # fmt: skip
         return token
+
+    def _note_token(self, token: ConsoleToken) -> None:
+        record = self.record
+        record.token, record.instance, record.console_type = token.id, token.instance_uuid, token.console_type
+        record.target = token.target
 
     async def _find(self, request: ConsoleRequest) -> ConsoleToken:
         limits = self._world.limits
@@ -189,6 +192,7 @@ class Visit:
                 request,
                 self._world.store,
                 limits.bad_tokens,
+                self._note_token,
                 allowed_origins=self._rules.allowed_origins,
                 now=self._world.wall_clock(),
             ),

@@ -34,7 +34,7 @@ class Dialler:
             Refused: target-unreachable; the detail says which address and why.
         """
         host = _literal(host)
-        where = address_text(host, port)
+        where = address_text(repr(host)[1:-1], port)
         try:
             kind = TCP6ClientEndpoint if "%" in host else HostnameEndpoint  # which loses an IPv6 address's zone
             endpoint = kind(self._reactor, host, port, timeout=self._connect_timeout_s)

@@ -208,7 +208,7 @@ def test_a_tls_handshake_that_never_ends_is_dropped(pem):
 def test_a_client_inside_tls_that_half_closes_is_gone(pem):
     caller = TlsCaller(pem).exchange()
     caller.half_close()
-    assert caller.transport.aborted
+    assert caller.transport.disconnecting
     caller.lose()
 
 

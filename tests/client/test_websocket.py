@@ -1,6 +1,7 @@
 import pytest
 
 from rfbproxy.client.http_head import HeadReader, HttpError
+from rfbproxy.client.listener import LINGER_S
 from rfbproxy.client.websocket import CLOSE_TIMEOUT_S, FRAME_LIMIT, MESSAGE_LIMIT, opening_handshake
 from rfbproxy.reasons import CloseReason, Refused
 from tests.client.callers import PING_INTERVAL_S, Caller, CongestedConnection, Console, Listening
@@ -413,10 +414,13 @@ def test_a_client_that_vanishes():
     assert console.received() == b""
 
 
-def test_a_client_that_half_closes_without_a_close_frame_is_gone():
+def test_a_client_that_half_closes_without_a_close_frame_still_gets_what_is_owed():
     console = Console()
     console.half_close()
-    assert console.transport.aborted
+    assert console.transport.disconnecting
+    assert not console.transport.aborted
+    console.clock.advance(LINGER_S)
+    assert console.transport.aborted, "it takes nothing"
     console.lose()
 
 

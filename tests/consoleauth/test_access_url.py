@@ -8,7 +8,7 @@ from rfbproxy.consoleauth.access_url import access_url
 from rfbproxy.consoleauth.token import CONSOLE_TYPES, new_token
 
 BASE = "http://127.0.0.1:6080/root.html"
-OTHERS = [console_type for console_type in CONSOLE_TYPES if console_type != "novnc"]
+OTHERS = [console_type for console_type in CONSOLE_TYPES if console_type not in ("novnc", "vnc-direct")]
 
 
 def test_nova_T01_novnc_puts_the_token_into_path():
@@ -18,6 +18,10 @@ def test_nova_T01_novnc_puts_the_token_into_path():
 @pytest.mark.parametrize("console_type", OTHERS)
 def test_nova_T01_everything_else_appends_it(console_type):
     assert access_url(console_type, BASE, "T") == f"{BASE}?token=T"
+
+
+def test_a_native_viewers_url_holds_no_token():
+    assert access_url("vnc-direct", "vnc://[2001:db8::1]:5900", "T") == "vnc://[2001:db8::1]:5900"
 
 
 def test_nova_T02_a_path_of_the_base_is_kept():
@@ -47,7 +51,7 @@ def test_a_fragment_survives(console_type, query):
     assert access_url(console_type, f"{BASE}#resize=scale", "T") == f"{BASE}?{query}#resize=scale"
 
 
-@given(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=4), st.sampled_from(CONSOLE_TYPES))
+@given(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=4), st.sampled_from(["novnc", *OTHERS]))
 def test_the_token_comes_back_out_of_any_base(parameters, console_type):
     from urllib.parse import urlencode
 

@@ -23,7 +23,8 @@ class Store:
 def ask(request, answer, now=NOW):
     store = Store(answer)
     got = []
-    asking = authorise(request, store, BadTokens(), allowed_origins=["dashboard.example"], now=now)
+    store.found = []
+    asking = authorise(request, store, BadTokens(), store.found.append, allowed_origins=["dashboard.example"], now=now)
     Deferred.fromCoroutine(asking).addBoth(got.append)
     return getattr(got[0], "value", got[0]), store
 
@@ -54,7 +55,19 @@ def test_an_unknown_token():
     refused, store = ask(console_request(), None)
     assert refused.reason is CloseReason.TOKEN_UNKNOWN
     assert store.asked == [TOKEN]
+    assert store.found == []
     assert TOKEN not in refused.detail
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "token_fields"),
+    [({}, {"expires": 1}), ({}, {"console_type": "serial"}), ({"origin": "http://h", "host": "h"}, {})],
+)
+def test_what_the_store_knows_is_told_though_it_is_refused(request_fields, token_fields):
+    known = token(**token_fields)
+    refused, store = ask(console_request(**request_fields), known)
+    assert isinstance(refused, Refused)
+    assert store.found == [known]
 
 
 @pytest.mark.parametrize("console_type", ["spice-html5", "spice-direct", "serial"])

@@ -59,16 +59,17 @@ def test_limits_change_for_those_to_come():
         limits.enter(THERE)
 
 
-def test_trap_13_a_denied_token_is_denied_again_for_a_while():
-    bad_tokens = BadTokens()
+@pytest.mark.parametrize("reason", list(DENIAL_TTL_S))
+def test_trap_13_a_denied_token_is_denied_again_for_a_while(reason):
+    bad_tokens, ttl = BadTokens(), DENIAL_TTL_S[reason]
     bad_tokens.check("dead", NOW)
-    bad_tokens.deny(HERE, "dead", CloseReason.TOKEN_EXPIRED, NOW)
+    bad_tokens.deny(HERE, "dead", reason, NOW)
     with pytest.raises(Refused) as refused:
-        bad_tokens.check("dead", NOW + DENIAL_TTL_S - 0.1)
-    assert refused.value.reason is CloseReason.TOKEN_EXPIRED
+        bad_tokens.check("dead", NOW + ttl - 0.1)
+    assert refused.value.reason is reason
     assert "dead" not in refused.value.detail
     bad_tokens.check("another", NOW)
-    bad_tokens.check("dead", NOW + DENIAL_TTL_S)
+    bad_tokens.check("dead", NOW + ttl)
     bad_tokens.check("dead", NOW - 1)  # the clock was set back
 
 

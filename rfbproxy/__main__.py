@@ -1,0 +1,19 @@
+"""The command's first moments: a secret among the arguments is hidden before anything that takes time is imported."""
+
+import sys
+
+from rfbproxy.command_line import hide_argument
+
+
+def main() -> None:
+    """Run `consoleproxy`."""
+    for before, argument in zip(sys.argv, [*sys.argv[1:], ""], strict=True):
+        if before == "--token" or before.startswith("--token="):
+            hide_argument(argument if before == "--token" else before.removeprefix("--token="))
+    from rfbproxy.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()
