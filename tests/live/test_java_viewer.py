@@ -1,6 +1,7 @@
 """TightVNC's Java viewer on an X display of its own, which comes in by CONNECT."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from itertools import cycle, product
@@ -40,9 +41,10 @@ class Screen:
         environment = {**os.environ, "DISPLAY": self.display}
         return subprocess.run(command, env=environment, timeout=30, capture_output=True).returncode == 0
 
-    def lay_out(self, width: int) -> None:
-        """Give the viewer's window another size, for nobody else does, and only then it shows all of the desktop."""
-        self.xdotool("search", "--onlyvisible", "--name", "VNC", "windowsize", "%@", str(width), "600")
+    def lay_out(self, title: str, width: int) -> None:
+        """Give the viewer's window another size, so that AWT's own thread lays it out anew."""
+        pattern = f"^{re.escape(title)}$"
+        self.xdotool("search", "--onlyvisible", "--name", pattern, "windowsize", "%@", str(width), "600")
 
     def stop(self) -> None:
         self._process.stop()
@@ -78,16 +80,24 @@ def viewer(lab: Laboratory, screen: Screen, token: str, port: int, name: str) ->
 
 
 def wait_same(screen: Screen, target: Target) -> Image.Image:
-    """Wait until the screen shows, within its upper left corner, what the target shows; returns that picture."""
-    widths = cycle((800, 801))
+    """Wait until the screen shows, within its upper left corner, what the target shows; returns that picture.
+
+    The viewer lays its frame out on a thread of its own, while AWT's thread does so too, and its scroll pane may keep
+    the size that it had first: it then shows 81 x 81 pixels of the desktop for ever. Once it is at rest, another size
+    has it laid out by AWT's thread alone.
+    """
+    widths, before = cycle((800, 801)), Image.new("RGB", (1, 1))
 
     def same() -> Image.Image | None:
+        nonlocal before
         real, seen = target.capture(), screen.picture()
         for left, top in product(range(EDGE), repeat=2):
             shown = seen.crop((left, top, left + real.width, top + real.height))
             if ImageChops.difference(shown, real).getbbox() is None:
                 return shown
-        screen.lay_out(next(widths))
+        if seen.tobytes() == before.tobytes():
+            screen.lay_out(target.desktop_name, next(widths))
+        before = seen
         return None
 
     try:

@@ -1,7 +1,7 @@
 """What stunnel does for a program that speaks no TLS: takes its plain connections to a TLS port."""
 
+import asyncio
 import contextlib
-import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -10,28 +10,40 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def tls_tunnel(port: int, trusted: Path) -> Iterator[int]:
-    """A plain port of this machine whose connections go to `port` by TLS, with the certificate verified."""
+    """A plain port of this machine whose connections go to `port` by TLS, with the certificate verified.
+
+    One thread serves them all, for two may not use one TLS connection: OpenSSL loses what one of them writes while the
+    other reads the session tickets that follow a handshake.
+    """
     context = ssl.create_default_context(cafile=str(trusted))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        threading.Thread(target=_accept, args=(listening, port, context), daemon=True).start()
-        yield int(listening.getsockname()[1])
-        with contextlib.suppress(OSError):
-            listening.shutdown(socket.SHUT_RDWR)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            inside_reader, inside_writer = await asyncio.open_connection(
+                "127.0.0.1", port, ssl=context, server_hostname="localhost"
+            )
+            await asyncio.gather(_carry(reader, inside_writer), _carry(inside_reader, writer))
+        writer.close()
+
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0))
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        server.close()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
 
 
-def _accept(listening: socket.socket, port: int, context: ssl.SSLContext) -> None:
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
-        while True:
-            plain, _ = listening.accept()
-            inside = context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="localhost")
-            for source, sink in ((plain, inside), (inside, plain)):
-                threading.Thread(target=_carry, args=(source, sink), daemon=True).start()
-
-
-def _carry(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    for each in (source, sink):
-        with contextlib.suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
