@@ -61,10 +61,15 @@ def warn(config: Config) -> None:
         _log.warn("[spice] enabled is set, but this version does not speak SPICE: it is NOT listened for")
 
 
+def tls_only(config: Config) -> bool:
+    """Whether clients must come encrypted: in clear nobody could be asked for a certificate."""
+    return config.flag("DEFAULT", "ssl_only") or config.path("consoleproxy", "client_ca_certs") is not None
+
+
 def rules(config: Config) -> VisitRules:
     """What every visit is held to."""
     return VisitRules(
-        tls_only=config.flag("DEFAULT", "ssl_only"),
+        tls_only=tls_only(config),
         security_preference=config.security_preference,
         allowed_origins=config.words("console", "allowed_origins"),
         handshake_timeout_s=config.number("consoleproxy", "handshake_timeout_s"),
@@ -122,6 +127,8 @@ def tls(config: Config) -> ServerTls | None:
     if not cert.exists():
         if config.flag("DEFAULT", "ssl_only"):
             raise ConfigError(f"SSL only and {name} not found")
+        if config.path("consoleproxy", "client_ca_certs") is not None:
+            raise ConfigError(f"[consoleproxy] client_ca_certs needs a certificate, and {name} is not there")
         if key is None and name == "self.pem":
             return None
     return ServerTls(

@@ -142,7 +142,7 @@ def _address(text: str) -> Address:
     try:
         return parse_address(text, "the argument")
     except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from error
 
 
 def _target(text: str) -> Address:

@@ -1,5 +1,6 @@
 """Issuing a console: from what somebody asks for to a token in the store and the URL that carries it."""
 
+import re
 import uuid
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -87,8 +88,8 @@ def issue(store: SqlStore, console: Console, *, base: str, ttl: int, now: int) -
 
 
 def _host(host: str) -> str:
-    bare = host.removeprefix("[").removesuffix("]")
-    if ":" in bare:
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if ":" in bare or bare != host or re.fullmatch(r"[0-9.]+", bare):  # a name's last label has a letter
         try:
             return str(ip_address(bare))
         except ValueError as error:

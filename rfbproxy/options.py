@@ -179,7 +179,10 @@ CONSOLEPROXY = [
     cfg.Opt(
         "login_timeout_s", type=_deadline, default=60, help="For a person to type the token into a native VNC viewer."
     ),
-    cfg.StrOpt("client_ca_certs", help="PEM file of CAs; set: clients must have a certificate of one of them."),
+    cfg.StrOpt(
+        "client_ca_certs",
+        help="PEM file of CAs; set: clients must have a certificate of one of them, and so come encrypted.",
+    ),
     cfg.StrOpt("unix_socket_mode", default="0660", regex=r"^0?[0-7]{3}$", help="Mode of UNIX sockets, octal."),
     cfg.Opt("handshake_timeout_s", type=_deadline, default=10, help="Deadline of each step of a handshake."),
     cfg.Opt("connect_timeout_s", type=_deadline, default=10, help="Deadline for connecting to a target."),

@@ -115,7 +115,7 @@ class ConsoleProxyService(Service):
 
     def _make_listener(self, config: Config) -> Listener:
         head_timeout_s = config.number("consoleproxy", "handshake_timeout_s")
-        tls_only = config.flag("DEFAULT", "ssl_only")
+        tls_only = assembly.tls_only(config)
         pages = Pages(
             assembly.folders(config), config.words("console", "allowed_origins"), self.ready, strict_transport=tls_only
         )

@@ -53,7 +53,7 @@ class Stream(ABC):
         self.lost = False  # nothing more can be sent either
         self.broken: str | None = None  # how the peer broke the protocol around the bytes, if that is why they ended
         self.tls_failure: str | None = None  # why TLS inside this stream failed, once it has
-        self.on_end: Callable[[], None] | None = None  # told once of an end that comes before `push_to`
+        self.on_end: Callable[[], None] | None = None  # told once that the peer is gone, if that is before `push_to`
 
     def deliver(self, data: bytes) -> None:
         """Bytes of the peer came in."""
@@ -74,8 +74,8 @@ class Stream(ABC):
         if self._sink is not None:
             self._sink.eof_received()
             return
-        if self.on_end is not None:
-            self.on_end()
+        if self.lost or not self.has_halves:
+            self._tell_end()
         self._answer()
 
     def deliver_lost(self) -> None:
@@ -83,9 +83,22 @@ class Stream(ABC):
         if self.lost:
             return
         self.lost = True
-        self.deliver_eof()
+        if not self.ended:
+            self.deliver_eof()
+        elif self._sink is None:
+            self._tell_end()
         if self._sink is not None:
             self._sink.connection_lost()
+
+    def _tell_end(self) -> None:
+        tell, self.on_end = self.on_end, None
+        if tell is not None:
+            tell()
+
+    @property
+    def has_halves(self) -> bool:
+        """Whether a peer that sends no more may still be waiting for an answer in the handshake."""
+        return False
 
     def receive(self) -> Deferred[bytes]:
         """The next bytes, as many as there are; `b""` at the end of the stream. One call at a time."""
@@ -171,6 +184,7 @@ class ClientStream(Stream):
         greets_at_once: whether the client may be greeted before its target has accepted the login; one that may not
             waits for `accept`.
         on_authorised: told once the client's token is good.
+        is_authorised: whether it is.
         inner_tls: the proxy's side of TLS inside RFB, for a client that gives its token there.
         crowded_out: whether the connection was dropped before, because too many wait.
         silent: whether nothing ever came from a client that is greeted first, as from a port scanner.
@@ -178,6 +192,7 @@ class ClientStream(Stream):
 
     greets_at_once: bool = True
     on_authorised: Callable[[], None] | None = None
+    is_authorised: bool = False
     inner_tls: TlsSide | None = None
     crowded_out: bool = False
     silent: bool = False

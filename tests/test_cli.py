@@ -130,6 +130,8 @@ def test_revoke_of_an_unknown_token_revokes_nothing(store):
     (("--host", "host:5900"), "host 'host:5900' is neither"),
     (("--host", ""), "host '' is neither"),
     (("--instance", "x" * 37), "allowed are 1 to 36"),
+    (("--host", "[::1"), "'[::1'"), (("--host", "::1]"), "'::1]'"), (("--host", "[127.0.0.1]x"), "'[127.0.0.1]x'"),
+    (("--host", "1.2.3.4.5"), "'1.2.3.4.5'"), (("--host", "[host]"), "'[host]'"), (("--tls-name", "a b"), "'a b'"),
     (("--instance", ""), "allowed are 1 to 36"),
     (("--password-file", "/nonexistent"), "/nonexistent cannot be read"),
     (("--internal-access-path", "a b"), "without spaces"),

@@ -4,6 +4,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 import uuid
 
 import pytest
@@ -312,3 +313,35 @@ def test_view_prints_the_url_first_and_how_to_open_it(tmp_path, echoing):
         assert told.read_text().splitlines()[0] == f"java -jar VncViewer.jar URL {shown.url}"
         with JavaViewer(int(match[1]), f"/console?token={match[2]}") as viewer:
             assert enter(viewer) == SERVER_INIT
+
+
+def half_closed(port: int, asked: str, early: bytes = b"") -> bytes:
+    """What comes for a request whose client sends no more, as `nc -N` does."""
+    with socket.create_connection(("127.0.0.1", port), 20) as sock:
+        sock.sendall(f"CONNECT {asked} HTTP/1.0\r\n\r\n".encode() + early)
+        sock.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := sock.recv(65536):
+            answer += piece
+    return answer
+
+
+def test_a_client_that_sends_no_more_is_answered(proxy, echoing):
+    assert half_closed(proxy.port, f"/console?token={uuid.uuid4()}").startswith(b"HTTP/1.1 401 ")
+    said = b"RFB 003.008\n\1\1" + cut_text(b"last words")
+    assert half_closed(*create(proxy, free_port()), said).startswith(b"HTTP/1.1 502 ")
+    port, asked = create(proxy, echoing.port)
+    answer = half_closed(port, asked, said)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n\r\nRFB 003.008\n\1\1\0\0\0\0" + SERVER_INIT)
+    assert answer.endswith(cut_text(b"last words"))
+
+
+def test_bad_tokens_count_though_nobody_waits_for_the_answer(tmp_path):
+    with running(tmp_path) as proxy:
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", proxy.port), 20) as sock:
+                sock.sendall(f"CONNECT /console?token={uuid.uuid4()} HTTP/1.0\r\n\r\n".encode())
+        until(lambda: len(proxy.records) == 20, "all of them to end")
+        begun = time.monotonic()
+        assert half_closed(proxy.port, f"/console?token={uuid.uuid4()}").startswith(b"HTTP/1.1 401 ")
+        assert time.monotonic() - begun > 0.5

@@ -41,6 +41,18 @@ CANNOT_WORK = [
         "[DEFAULT]\ncert={folder}/a.pem\nkey={folder}/a.key\n[consoleproxy]\nclient_ca_certs=/x",
         "client_ca_certs: /x",
     ),
+    ("CAs and no certificate", "[consoleproxy]\nclient_ca_certs=/x", "client_ca_certs needs a certificate"),
+    ("native viewers and no certificate", "[consoleproxy]\nrfb_listen=127.0.0.1:0", "rfb_listen needs a certificate"),
+    ("native viewers nowhere", "[consoleproxy]\nrfb_listen=5900", "rfb_listen: '5900' is not an address"),
+    ("a key without its certificate", "[vnc]\nvencrypt_client_key = /x", "vencrypt_client_cert is not"),
+    ("targets' CAs", "[vnc]\nvencrypt_ca_certs = /nonexistent", "vencrypt_ca_certs: /nonexistent cannot be read"),
+    ("no login at all", "[vnc]\nauth_schemes =", "[vnc] auth_schemes is empty"),
+    (
+        "no login inside",
+        "[vnc]\nauth_schemes = vencrypt\n[consoleproxy]\nvencrypt_subtypes =",
+        "vencrypt_subtypes is empty",
+    ),
+    ("an unknown login", "[vnc]\nauth_schemes = tight", "[vnc] auth_schemes: "),
     ("host of another", "[vnc]\nnovncproxy_host = 192.0.2.1", "cannot listen on 192.0.2.1"),
     ("no time", "[consoleproxy]\nhandshake_timeout_s = nan", "handshake_timeout_s: 'nan' is not a number of seconds"),
     ("endless", "[consoleproxy]\nidle_timeout_s = inf", "idle_timeout_s: 'inf' is not a number of seconds"),
@@ -294,11 +306,15 @@ def test_demo_needs_nothing(tmp_path):
 
 @pytest.mark.parametrize("where", ["::1:5900", "host", "host:0", "host:99999", "unix:/x", "[::1]", ":5900"])
 def test_view_refuses_what_is_no_target(where):
-    one_line(run("consoleproxy", "view", where, "--listen", "127.0.0.1:0"), repr(where))
+    result = run("consoleproxy", "view", where, "--listen", "127.0.0.1:0")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith(f"consoleproxy view: error: argument HOST:PORT: {where!r} is not ")
 
 
 def test_view_refuses_a_listening_address_that_is_none():
-    one_line(run("consoleproxy", "view", "h:1", "--listen", "::1:6080"), "--listen: '::1:6080' is not an address")
+    result = run("consoleproxy", "view", "h:1", "--listen", "::1:6080")
+    assert result.returncode == 2
+    assert "argument --listen: '::1:6080' is not an address" in result.stderr
 
 
 def test_tls_is_told_by_the_first_byte_on_the_same_port(tmp_path):

@@ -109,7 +109,7 @@ def test_strangers_of_ones_own_address_are_pushed_out_by_a_good_visit(tmp_path, 
 
 
 def test_trap_13_a_thousand_retries_with_a_dead_token(tmp_path, echoing):
-    """What noVNC does with `reconnect=1`; the store is asked once in ten seconds."""
+    """What noVNC does with `reconnect=1`; the store is asked once in two seconds."""
     with running(tmp_path) as proxy:
         dead = f"/?token={uuid.uuid4()}"
         with WebSocket(proxy.port, dead) as client:
@@ -122,7 +122,7 @@ def test_trap_13_a_thousand_retries_with_a_dead_token(tmp_path, echoing):
             retries += 1
         assert retries > 200
         assert {record["close_reason"] for record in proxy.records} == {"token-unknown"}
-        assert proxy.log.count("denied") >= retries
+        assert proxy.log.count("denied") >= retries - 5
         with WebSocket(proxy.port, f"/?token={proxy.create(echoing.port)['token']}") as client:
             assert enter(client) == SERVER_INIT, "a token that is created later works at once"
 

@@ -46,7 +46,7 @@ def check_origin_scheme(origin: str | None, forwarded_proto: str | None, access_
     Args:
         origin: the Origin header, None if there is none.
         forwarded_proto: X-Forwarded-Proto of a trusted proxy, which knows better; of a list the first counts.
-        access_url_base: of the token; `ws` stands for `http` too, `wss` for `https`.
+        access_url_base: of the token. Everywhere `ws` stands for `http` too, `wss` for `https`.
 
     Raises:
         Refused: origin-refused, with nova's words.
@@ -55,9 +55,10 @@ def check_origin_scheme(origin: str | None, forwarded_proto: str | None, access_
         return
     split = _split(origin)
     scheme = (forwarded_proto or "").split(",")[0].strip().lower() or (split.scheme if split else "")
+    scheme = _WEBSOCKET_SCHEMES.get(scheme, scheme)
     split_base = _split(access_url_base or "")
     base = split_base.scheme if split_base else ""
-    if scheme not in {base, _WEBSOCKET_SCHEMES.get(base, base)} - {""}:
+    if not base or scheme != _WEBSOCKET_SCHEMES.get(base, base):
         raise _refused(f"Origin {origin[:200]!r} has scheme {scheme!r}, the token's base has {base!r}", OTHER_SCHEME)
 
 

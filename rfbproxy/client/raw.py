@@ -8,6 +8,11 @@ from rfbproxy.transport import CLOSE_TIMEOUT_S, TransportStream, end_sending
 class RawStream(TransportStream, ClientStream):
     """A client's stream over its bare transport."""
 
+    @property
+    def has_halves(self) -> bool:
+        """A client that sends no more still hears whether its token is good; after that RFB needs more of it."""
+        return not self.is_authorised or bool(self._buffer)
+
     def close_because(self, refused: Refused) -> None:
         """Close, RFB having said all that can be said.
 

@@ -3,7 +3,7 @@
 import re
 
 from rfbproxy.client.http_head import HttpError, RequestHead
-from rfbproxy.client.request import token_of_url
+from rfbproxy.client.request import token_of
 from rfbproxy.reasons import CloseReason
 
 HEALTH_CHECKS = ("/healthz", "/readyz")  # load balancers ask for them in clear, and they tell nothing
@@ -27,7 +27,7 @@ def check_plain(head: RequestHead, *, host: str | None = None, prefix: str = "")
         if target.partition("?")[0] in HEALTH_CHECKS:
             return
         host = host or head.get_one("host") or ""
-        if target.startswith("/") and _HOST.fullmatch(host) and token_of_url(target) is None:
+        if target.startswith("/") and _HOST.fullmatch(host) and not token_of(head):
             target = re.sub(r"[^\x21-\x7e]", lambda found: f"%{ord(found[0]):02X}", target)
             raise HttpError(308, "This page is served by https.", f"https://{host}{prefix}{target}")
     raise HttpError(403, CloseReason.TLS_REQUIRED.sentence)

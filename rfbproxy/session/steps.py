@@ -6,10 +6,27 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from rfbproxy.reasons import Refused
 
 T = TypeVar("T")
+
+
+def unstoppable(step: Coroutine[Any, Any, T]) -> Deferred[T]:
+    """Begin a step that goes on to its end even where nobody waits for it any more; then nobody hears how it ended."""
+    outcome: Deferred[T] = Deferred()
+
+    def succeed(result: T) -> None:
+        if not outcome.called:
+            outcome.callback(result)
+
+    def fail(failure: Failure) -> None:
+        if not outcome.called:
+            outcome.errback(failure)
+
+    Deferred.fromCoroutine(step).addCallbacks(succeed, fail)
+    return outcome
 
 
 class Steps:

@@ -19,7 +19,7 @@ from rfbproxy.session.entrance import Entrance, client_fault
 from rfbproxy.session.limits import Limits
 from rfbproxy.session.policy import ClientPolicy
 from rfbproxy.session.relay import Relay
-from rfbproxy.session.steps import Steps
+from rfbproxy.session.steps import Steps, unstoppable
 from rfbproxy.session.target_login import TargetLogin
 from rfbproxy.stream import ClientStream, Stream
 from rfbproxy.target.dial import Dialler
@@ -170,8 +170,11 @@ class Visit:
             raise
         self._world.limits.enter(request.source)
         self._is_session = True
+        self._client.is_authorised = True
         if self._client.on_authorised is not None:
             self._client.on_authorised()
+        if self._client.ended and not self._client.has_halves:
+            raise self._client_left()
         record = self.record
         _log.info("[{session}] {client} opens {console_type} of {instance} at {target}", session=record.session,
                   client=record.client, console_type=record.console_type, instance=record.instance,
@@ -187,15 +190,16 @@ class Visit:
         limits = self._world.limits
         if delay_s := limits.bad_tokens.delay_s(request.source, self._world.wall_clock()):
             await self._steps.take(deferLater(self._world.clock, delay_s))
+        asking = authorise(
+            request,
+            self._world.store,
+            limits.bad_tokens,
+            self._note_token,
+            allowed_origins=self._rules.allowed_origins,
+            now=self._world.wall_clock(),
+        )
         return await self._steps.take(
-            authorise(
-                request,
-                self._world.store,
-                limits.bad_tokens,
-                self._note_token,
-                allowed_origins=self._rules.allowed_origins,
-                now=self._world.wall_clock(),
-            ),
+            unstoppable(asking),  # a bad token counts, though its client did not wait for the answer
             self._rules.handshake_timeout_s,
             lambda: Refused(CloseReason.INTERNAL, "token store did not answer in time"),
         )

@@ -69,6 +69,11 @@ def test_nova_W15_a_proxys_word_counts_more():
     assert refused(check_origin_scheme, "https://example.net:6080", "http", "wss://example.net:6080") == OTHER_SCHEME
 
 
+@pytest.mark.parametrize(("forwarded", "base"), [("wss", BASE), ("ws", "http://example.net"), ("wss", "wss://x")])
+def test_a_proxy_may_speak_of_the_websockets_scheme(forwarded, base):
+    check_origin_scheme(f"{'https' if 's' in base[:5] else 'http'}://example.net", forwarded, base)
+
+
 def test_nova_W16_a_token_without_a_base():
     """nova: "No access_url_base in connect_info. Cannot validate protocol"; here it is the third sentence."""
     assert refused(check_origin_scheme, BASE, None, None) == OTHER_SCHEME

@@ -54,6 +54,11 @@ def test_a_token_that_came_in_clear_is_not_sent_on(target):
     assert "location" not in headers
 
 
+def test_nor_is_one_in_a_cookie():
+    status, _, body = answer("GET / HTTP/1.1\r\nHost: proxy.example\r\nCookie: a=b; token=123-456-789\r\n\r\n")
+    assert (status, body) == (403, SENTENCE)
+
+
 @pytest.mark.parametrize(
     "host", ["", "a b", "a/b", "a@evil.example", "evil.example/", "a:b", "[::1", "a:999999", "a\\b", "a?", "a#"]
 )
