@@ -15,6 +15,7 @@ from twisted.internet import reactor
 
 from rfbproxy.client.tls import ServerTls
 from rfbproxy.demo import DemoServer
+from rfbproxy.demo.login import Login
 from rfbproxy.rfb import Credentials, Offer, Version
 from rfbproxy.rfb.preference import SUBTYPE_WORDS, TYPE_WORDS
 from rfbproxy.rfb.sasl import MECHANISMS
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     tls = ServerTls(parsed.certificate, None, client_ca_certs=parsed.client_ca) if parsed.certificate else None
     version = next(version for version in Version if str(version) == parsed.version)
-    port = reactor.listenTCP(0, DemoServer(offer=offer, tls=tls, version=version), interface="127.0.0.1")
+    port = reactor.listenTCP(0, DemoServer(login=Login(offer, tls=tls, version=version)), interface="127.0.0.1")
     print(port.getHost().port, flush=True)
     reactor.run()
 

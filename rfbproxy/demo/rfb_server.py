@@ -1,6 +1,5 @@
 """The demo desktop on the network: an RFB server of our own (RFC 6143), for many viewers of one desktop."""
 
-import hmac
 import typing
 
 from twisted.internet import reactor as installed_reactor
@@ -17,7 +16,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from rfbproxy.demo.anonymous_tls import AnonymousServerTls
 from rfbproxy.demo.client_messages import (
     ClientCutText,
     ClientMessages,
@@ -30,10 +28,11 @@ from rfbproxy.demo.client_messages import (
 )
 from rfbproxy.demo.desktop import Desktop, Effect
 from rfbproxy.demo.keysyms import MODIFIERS
+from rfbproxy.demo.login import Login
 from rfbproxy.demo.picture import Picture
 from rfbproxy.demo.server_messages import BELL, ResizeReason, ResizeStatus, server_cut_text, server_init
-from rfbproxy.errors import LocalProtocolError, RemoteProtocolError, SecurityFailure
-from rfbproxy.rfb import ClientInit, Credentials, CredentialsGiven, Offer, ServerHandshake, TlsDue, Version
+from rfbproxy.errors import RemoteProtocolError, SecurityFailure
+from rfbproxy.rfb import ClientInit, Credentials, CredentialsGiven, TlsDue
 
 UPDATE_INTERVAL_S = 1 / 30  # at least this long between two updates of a viewer
 _ABORT_AFTER_S = 5.0  # how long a viewer may take to read the last words
@@ -54,9 +53,7 @@ class DemoServer(Factory):
     """Serve one desktop to every viewer that connects; ClientInit's shared flag is not looked at.
 
     Args:
-        offer: how to log in, and what the credentials are checked against.
-        tls: for VeNCrypt's X509 subtypes.
-        version: the greeting; a viewer may answer with less.
+        login: how viewers log in; None: they need not.
         clock: time of day and delays; the reactor by default.
         name: of the desktop.
     """
@@ -66,39 +63,21 @@ class DemoServer(Factory):
     def __init__(
         self,
         *,
-        offer: Offer | None = None,
-        tls: IOpenSSLServerConnectionCreator | None = None,
-        version: Version = Version.V3_8,
+        login: Login | None = None,
         clock: IReactorTime | None = None,
         name: str = "Demo desktop",
     ) -> None:
         self.clock = clock or typing.cast(IReactorTime, installed_reactor)
         self.desktop = Desktop(name)
-        self._offer = offer or Offer()
-        self._tls = tls
-        self._version = version
+        self.login = login or Login()
         self._viewers: list[Viewer] = []
         self._tick: IDelayedCall | None = None
-        if tls is None and any(each.is_encrypted and not each.is_anonymous for each in self._offer.subtypes):
-            raise LocalProtocolError("the X509 subtypes of VeNCrypt need a certificate")
 
     def buildProtocol(self, addr: IAddress | None) -> "Viewer":
         """A connection for a new viewer."""
         viewer = Viewer(self)
         viewer.factory = self
         return viewer
-
-    def handshake(self) -> ServerHandshake:
-        """The RFB handshake for one connection."""
-        return ServerHandshake(self._offer, version=self._version)
-
-    def tls(self, due: TlsDue) -> IOpenSSLServerConnectionCreator | None:
-        """The server's side of TLS for one connection."""
-        return AnonymousServerTls() if due.anonymous else self._tls
-
-    def accepts(self, given: Credentials) -> bool:
-        """Whether these are the credentials of the offer, compared in constant time."""
-        return hmac.compare_digest(_bytes_of(given), _bytes_of(self._offer.credentials))
 
     @property
     def viewers(self) -> "tuple[Viewer, ...]":
@@ -177,7 +156,7 @@ class Viewer(Protocol):
 
     def __init__(self, server: DemoServer) -> None:
         self._server = server
-        self._handshake = server.handshake()
+        self._handshake = server.login.handshake()
         self._messages: ClientMessages | None = None
         self.picture = Picture(server.desktop)
         self._held: set[int] = set()  # keysyms of modifiers that this viewer holds down
@@ -265,7 +244,7 @@ class Viewer(Protocol):
                     return self._begin()
                 self._wire.write(handshake.data_to_send())
                 if isinstance(event, TlsDue):
-                    self._wire.startTLS(self._server.tls(event))
+                    self._wire.startTLS(self._server.login.tls(event))
                     handshake.tls_started()
                 elif isinstance(event, CredentialsGiven):
                     self._judge(event.credentials)
@@ -275,7 +254,7 @@ class Viewer(Protocol):
         return b""
 
     def _judge(self, given: Credentials) -> None:
-        if self._server.accepts(given):
+        if self._server.login.accepts(given):
             self._handshake.accept()
         else:
             self._handshake.refuse("Authentication failed")
@@ -361,8 +340,3 @@ class Viewer(Protocol):
     @property
     def _wire(self) -> _Wire:
         return typing.cast(_Wire, self.transport)
-
-
-def _bytes_of(credentials: Credentials) -> bytes:
-    password = credentials.password.reveal() if credentials.password is not None else ""
-    return f"{credentials.username or ''}\0{password}".encode("utf-8", "surrogatepass")

@@ -6,6 +6,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from rfbproxy.demo import DemoServer
+from rfbproxy.demo.login import Login
 from rfbproxy.errors import LocalProtocolError
 from rfbproxy.rfb import Credentials, Offer, SecurityType, VeNCryptSubtype, Version
 from rfbproxy.rfb.vnc_auth import vnc_response
@@ -17,7 +18,7 @@ def vnc_server(clock: Clock, version: Version = Version.V3_8) -> DemoServer:
     offer = Offer(
         (SecurityType.VNC_AUTHENTICATION,), credentials=Credentials(None, Secret("opensesame")), random=os.urandom
     )
-    return DemoServer(offer=offer, version=version, clock=clock)
+    return DemoServer(login=Login(offer, version=version), clock=clock)
 
 
 @pytest.mark.parametrize(
@@ -54,4 +55,4 @@ def test_challenges_differ() -> None:
 
 def test_a_missing_certificate_is_told_at_once() -> None:
     with pytest.raises(LocalProtocolError, match="need a certificate"):
-        DemoServer(offer=Offer((SecurityType.VENCRYPT,), (VeNCryptSubtype.X509_NONE,)), clock=Clock())
+        Login(Offer((SecurityType.VENCRYPT,), (VeNCryptSubtype.X509_NONE,)))
