@@ -2,7 +2,7 @@
 
 `Desktop` is the model without I/O; `DemoServer` puts it on the network. Imported by the command
 (`consoleproxy demo`) and by tests; imports `rfbproxy.rfb`, `rfbproxy.wire`, `rfbproxy.errors` and `rfbproxy.secret`,
-and Twisted in `rfb_server` alone.
+and Twisted in `rfb_server` and `login` alone.
 """
 
 from rfbproxy.demo.desktop import Desktop
