@@ -53,7 +53,7 @@ def sasl_client(
             nonce = b64encode(random(_NONCE_SIZE))
             yield from _prove(reader, send, mechanism, ScramClient(mechanism, credentials, nonce))
     except EndOfStream as error:
-        raise SecurityFailure("target closed instead of answering the login") from error
+        raise SecurityFailure(f"target closed instead of answering the login by SASL {mechanism}") from error
     return mechanism
 
 

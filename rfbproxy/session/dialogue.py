@@ -21,6 +21,9 @@ class Dialogue:
 
     Args:
         tls: which TLS to begin where the machine wants some.
+
+    Attributes:
+        silent_inside: whether TLS was begun and nothing has come inside it yet.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Dialogue:
         self._clock = clock
         self._tls = tls
         self._events: list[object] = []
+        self.silent_inside = False
         self._patient_until: float | None = None  # on the clock, once a target refuses
 
     async def until(self, kind: type[E]) -> E:
@@ -73,6 +77,8 @@ class Dialogue:
             data = await receiving
         except DeferredTimeout:
             data = b""
+        if data:
+            self.silent_inside = False
         try:
             self._events += self._machine.receive_data(data) if data else self._machine.receive_eof()
         finally:
@@ -81,6 +87,7 @@ class Dialogue:
     async def _begin_tls(self, due: TlsDue) -> None:
         if self._tls is None or not isinstance(self._machine, Encryptable):
             raise LocalProtocolError("TLS is due, and nobody said which")
+        self.silent_inside = True
         await self._stream.start_tls(self._tls(due))
         self._machine.tls_started()
 

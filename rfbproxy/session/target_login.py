@@ -103,6 +103,7 @@ class TargetLogin:
         credentials = Credentials(token.grant.username, token.grant.password)
         handshake = ClientHandshake(preference, credentials, os.urandom)
         talk = Dialogue(stream, handshake, self._steps.clock, lambda due: self._side(due, token))
+        self._talk, self._handshake = talk, handshake
         try:
             login = await self._step(talk.until(LoggedIn))
         except NothingInCommon as error:
@@ -114,7 +115,6 @@ class TargetLogin:
         finally:
             self._record.target_version = str(handshake.version) if handshake.version else None
         self._record.target_security = login.security
-        self._talk, self._handshake = talk, handshake
         return None
 
     async def _reach(self, token: ConsoleToken) -> Stream:
@@ -131,10 +131,11 @@ class TargetLogin:
         return self._tls.anonymous_side() if due.anonymous else self._tls.side(token.grant.tls_name or token.host)
 
     def _explained(self, error: SecurityFailure) -> str:
-        """What TLS knows of a connection that ended where an answer was due goes with the error."""
+        """What TLS knows of a connection that ended before a word came inside it goes with the error."""
         failure = self.stream.tls_failure if self.stream is not None else None
-        known = failure is None or failure in str(error) or not isinstance(error.__cause__, EndOfStream)
-        return str(error) if known else f"{error}: {failure}"
+        if failure is None or not (self._talk and self._talk.silent_inside) or failure in str(error):
+            return str(error)
+        return f"{error}: {failure}"
 
     async def _step(self, step: Coroutine[Any, Any, T]) -> T:
         """Take a step of the target's handshake, within its deadline."""

@@ -84,6 +84,18 @@ class ConsolePage:
         self.focus()
         self.page.keyboard.type(text, delay=KEY_DELAY_MS)
 
+    def see_and_type(self, target: Target, text: str) -> None:
+        """Look, type, look again, leave."""
+        self.wait_connected()
+        before = self.wait_same(target)
+        self.type(text)
+        target.wait_typed(text)
+        after = self.wait_same(target)
+        assert after.tobytes() != before.tobytes()
+        self.type("\n")  # an empty line for the next one
+        target.wait_typed(f"{text}\n")
+        self.page.close()
+
     def wait_same(self, target: Target) -> Image.Image:
         """Wait until the canvas shows what the target shows; returns that picture."""
         try:

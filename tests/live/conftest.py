@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.live.browser import launch, window
 from tests.live.laboratory import Laboratory
 from tests.live.processes import started
+from tests.live.security_cases import Table
 
 
 @pytest.fixture(scope="package")
@@ -20,6 +21,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
     finally:
         statuses = laboratory.stop()
     assert not any(statuses.values()), f"proxies ended with {statuses}"
+
+
+@pytest.fixture(scope="package")
+def table() -> Table:
+    """What the run has proved."""
+    return Table()
 
 
 @pytest.fixture(scope="package")  # not longer: while Playwright runs, this thread has an event loop

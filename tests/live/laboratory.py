@@ -2,13 +2,20 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 
+from tests.live.accounts import Accounts
+from tests.live.pki import Identity, Pki
 from tests.live.processes import Process, stop_all
 from tests.live.proxy import Proxy
+from tests.live.secured_targets import ANONYMOUS, XVNC_SUBTYPES, SaslQemu, TlsQemu, TlsX11vnc, TlsXvnc, x509
+from tests.live.security_cases import Case
 from tests.live.targets import Qemu, Target, X11vnc, Xvnc
+from tests.live.wayland import Wayvnc
 
 DEBIAN_NOVNC = Path("/usr/share/novnc")
 MINIMAL_PAGE = Path(__file__).with_name("minimal.html")
@@ -20,7 +27,37 @@ TARGETS: dict[str, Callable[["Laboratory", str, Path], Target]] = {
     "xvnc-vncauth": lambda lab, name, folder: Xvnc(name, folder, password=True),
     "xvnc-rfb33": lambda lab, name, folder: Xvnc(name, folder, protocol_3_3=True),
     "xvnc-rfb33-vncauth": lambda lab, name, folder: Xvnc(name, folder, password=True, protocol_3_3=True),
-    "x11vnc-rfb37": lambda lab, name, folder: X11vnc(name, folder, lab.desktop("xvnc-none")),
+    "x11vnc-rfb37": lambda lab, name, folder: X11vnc(name, folder, lab.desktop("xvnc-none"), version="3.7"),
+    "qemu-tlsnone": lambda lab, name, folder: TlsQemu(name, folder, ANONYMOUS),
+    "qemu-tlsvnc": lambda lab, name, folder: TlsQemu(name, folder, ANONYMOUS, password=True),
+    "qemu-x509none": lambda lab, name, folder: TlsQemu(name, folder, x509(lab.pki.server)),
+    "qemu-x509vnc": lambda lab, name, folder: TlsQemu(name, folder, x509(lab.pki.server), password=True),
+    "qemu-client-certificate": lambda lab, name, folder: TlsQemu(name, folder, x509(lab.pki.server, verify_peer=True)),
+    "qemu-x509sasl": lambda lab, name, folder: SaslQemu(name, folder, x509(lab.pki.server)),
+    "qemu-x509sasl-sha1": lambda lab, name, folder: SaslQemu(
+        name, folder, x509(lab.pki.server), mechanisms="scram-sha-1"
+    ),
+    "qemu-x509sasl-plain": lambda lab, name, folder: SaslQemu(name, folder, x509(lab.pki.server), mechanisms="plain"),
+    "qemu-sasl": lambda lab, name, folder: SaslQemu(name, folder),
+    "qemu-tlssasl": lambda lab, name, folder: SaslQemu(name, folder, ANONYMOUS),
+    "qemu-expired": lambda lab, name, folder: TlsQemu(name, folder, x509(lab.pki.expired_server)),
+    "qemu-elsewhere": lambda lab, name, folder: TlsQemu(name, folder, x509(lab.pki.elsewhere)),
+    "qemu-stranger": lambda lab, name, folder: TlsQemu(name, folder, x509(lab.pki.strange_server)),
+    **{
+        f"xvnc-{subtype.lower()}": lambda lab, name, folder, subtype=subtype: TlsXvnc(
+            name, folder, subtype, lab.pki.server, lab.accounts
+        )
+        for subtype in XVNC_SUBTYPES
+    },
+    "x11vnc-nothing": lambda lab, name, folder: TlsX11vnc(name, folder, lab.desktop("xvnc-none"), lab.pki.server),
+    "x11vnc-password": lambda lab, name, folder: TlsX11vnc(
+        name, folder, lab.desktop("xvnc-none"), lab.pki.server, password=True
+    ),
+    "x11vnc-user": lambda lab, name, folder: TlsX11vnc(
+        name, folder, lab.desktop("xvnc-none"), lab.pki.server, accounts=lab.accounts
+    ),
+    "wayvnc-none": lambda lab, name, folder: Wayvnc(name, folder),
+    "wayvnc-x509plain": lambda lab, name, folder: Wayvnc(name, folder, lab.pki.server),
 }
 
 
@@ -32,6 +69,17 @@ class Laboratory:
         self._targets: dict[str, Target] = {}
         self._proxies: dict[str, Proxy] = {}
         self._tried: set[str] = set()
+        self._at_end = ExitStack()
+
+    @cached_property
+    def pki(self) -> Pki:
+        return Pki(self.folder / "pki")
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        made = Accounts(self.folder / "accounts")
+        self._at_end.callback(made.remove)
+        return made
 
     def target(self, name: str) -> Target:
         if name not in self._targets:
@@ -69,10 +117,45 @@ class Laboratory:
             shutil.copy(MINIMAL_PAGE, web)
         return self._proxy("minimal-page", ["twistd", "-n", "consoleproxy"], web=web, page=MINIMAL_PAGE.name)
 
-    def _proxy(self, name: str, command: list[str], *, web: Path | None = None, page: str = "vnc_auto.html") -> Proxy:
+    @property
+    def trusting_authority(self) -> Proxy:
+        """A proxy with an authority for targets and a certificate to show to them, the rest by default."""
+        return self._secured("trusting-authority", self.pki.client)
+
+    @property
+    def trusting_everybody(self) -> Proxy:
+        """A proxy that takes anonymous TLS and passwords in clear too, and has no certificate to show to targets."""
+        words = ",".join(["x509plain,x509sasl,x509vnc,x509none", "tlsplain,tlssasl,tlsvnc,tlsnone", "plain"])
+        return self._secured("trusting-everybody", None, f"vencrypt_subtypes = {words}")
+
+    @property
+    def strange(self) -> Proxy:
+        """A proxy that shows targets a certificate of an authority that they do not know."""
+        return self._secured("strange", self.pki.strange_client)
+
+    def proxy_for(self, case: Case) -> Proxy:
+        return self.trusting_everybody if case.is_open_to_strangers else self.trusting_authority
+
+    def _secured(self, name: str, shown: Identity | None, options: str = "") -> Proxy:
+        """A proxy that native viewers can come to as well."""
+        lines = [options, f"[DEFAULT]\ncert = {self.pki.server.both}\n[vnc]\nvencrypt_ca_certs = {self.pki.server.ca}"]
+        if shown is not None:
+            lines.append(f"vencrypt_client_cert = {shown.cert}\nvencrypt_client_key = {shown.key}")
+        return self._proxy(name, ["twistd", "-n", "consoleproxy"], options="\n".join(lines), native=True)
+
+    def _proxy(
+        self,
+        name: str,
+        command: list[str],
+        *,
+        web: Path | None = None,
+        page: str = "vnc_auto.html",
+        options: str = "",
+        native: bool = False,
+    ) -> Proxy:
         if name not in self._proxies:
             self._try_once(name)
-            self._proxies[name] = Proxy(name, self.folder, command, web=web, page=page)
+            self._proxies[name] = Proxy(name, self.folder, command, web=web, page=page, options=options, native=native)
         return self._proxies[name]
 
     def _try_once(self, name: str) -> None:
@@ -83,6 +166,7 @@ class Laboratory:
 
     def stop(self) -> dict[str, int]:
         """Stop everything, what failed to start included; the exit status of each proxy."""
-        statuses = {name: proxy.process.stop() for name, proxy in self._proxies.items()}
-        stop_all()
-        return statuses
+        with self._at_end:
+            statuses = {name: proxy.process.stop() for name, proxy in self._proxies.items()}
+            stop_all()
+            return statuses

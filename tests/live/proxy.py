@@ -39,6 +39,7 @@ class Proxy:
         page: the page that access URLs name.
         base: what access URLs begin with, where that is not the proxy itself.
         options: of `[consoleproxy]`, and further sections.
+        native: whether native viewers are listened for.
     """
 
     def __init__(
@@ -51,10 +52,12 @@ class Proxy:
         page: str = "vnc_auto.html",
         base: str | None = None,
         options: str = "",
+        native: bool = False,
     ) -> None:
         self.folder = folder / name
         self.folder.mkdir()
         self.port = free_port()
+        self.native_port = free_port() if native else None
         self.origin = f"http://127.0.0.1:{self.port}"
         self.secrets: set[str] = set()  # that may appear nowhere
         self._consoles: dict[Target, Console] = {}
@@ -72,6 +75,7 @@ class Proxy:
             "xvpvncproxy_host =\n"
             "[consoleproxy]\n"
             f"audit_log = {self._audit}\n"
+            f"{f'rfb_listen = 127.0.0.1:{self.native_port}' if native else ''}\n"
             f"{options}\n"
         )
         self.process = Process(name, [*command, "--config-file", str(self._config)], self.folder)
@@ -89,12 +93,17 @@ class Proxy:
     def console(self, target: Target) -> Console:
         """A token for the target; the same one each time, for it may be used often."""
         if target not in self._consoles:
-            self._consoles[target] = self.create(target.port, target.password)
+            self._consoles[target] = self.create_for(target)
         return self._consoles[target]
 
-    def create(self, port: int, password: str | None = None) -> Console:
-        """A new token for a port of this machine."""
-        command = ["console", "create", "--type", "novnc", "--host", "127.0.0.1", "--port", str(port)]
+    def create_for(self, target: Target, *options: str, kind: str = "novnc") -> Console:
+        """A new token that logs in to the target as it wants it."""
+        user = ["--username", target.username] if target.username is not None else []
+        return self.create(target.port, target.password, *user, *options, kind=kind)
+
+    def create(self, port: int, password: str | None = None, *options: str, kind: str = "novnc") -> Console:
+        """A new token for a port of this machine, with more options of the command."""
+        command = ["console", "create", "--type", kind, "--host", "127.0.0.1", "--port", str(port), *options]
         if password is not None:
             file = self.folder / "password"
             file.write_text(f"{password}\n")
@@ -111,6 +120,11 @@ class Proxy:
         made = json.loads(done.stdout)
         self.secrets.add(made["token"])
         return Console(made["token"], made["url"], made["instance"])
+
+    @property
+    def said(self) -> str:
+        """All that it logged so far."""
+        return self.process.out.read_text() + self.process.err.read_text()
 
     def records(self) -> list[dict[str, Any]]:
         """The audit records so far."""

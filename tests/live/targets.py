@@ -6,6 +6,7 @@ import secrets
 import socket
 import subprocess
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageGrab
@@ -20,22 +21,24 @@ class Target(ABC):
     """A VNC server that shows what is typed.
 
     Attributes:
-        password: what VNC Authentication takes; None where it asks for none.
+        username: whom it lets in; None where it does not ask.
+        password: what it asks for; None where it asks for none.
         version: the RFB version that it speaks.
     """
 
     version = "3.8"
 
-    def __init__(self, name: str, folder: Path, *, password: bool = False) -> None:
+    def __init__(self, name: str, folder: Path, *, password: bool = False, username: str | None = None) -> None:
         self.name = name
         self.folder = folder / name
         self.folder.mkdir()
         self.port = free_port()
-        self.password = secrets.token_hex(4) if password else None
+        self.username = username
+        self.password = secrets.token_hex(4) if password or username else None
 
     @property
     def security(self) -> str:
-        """As the audit record names it."""
+        """As the audit record names it, where the target asks for no more than a password."""
         return "None" if self.password is None else "VNC Authentication"
 
     @property
@@ -66,11 +69,27 @@ class Target(ABC):
 
 
 class Qemu(Target):
-    """A PC whose boot sector is `guest.S`; its password is set while it runs."""
+    """A PC whose boot sector is `guest.S`; the password of VNC Authentication is set while it runs.
 
-    def __init__(self, name: str, folder: Path, *, password: bool = False) -> None:
-        super().__init__(name, folder, password=password)
-        vnc = f"127.0.0.1:{self.port - 5900}" + (",password=on" if password else "")
+    Args:
+        vnc: more of its option of that name.
+        objects: what that names.
+        environment: of the process.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        password: bool = False,
+        username: str | None = None,
+        vnc: str = "",
+        objects: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(name, folder, password=password, username=username)
+        vnc = f"127.0.0.1:{self.port - 5900}{',password=on' if password else ''}{vnc}"
         self._process = Process(
             name,
             [
@@ -79,12 +98,14 @@ class Qemu(Target):
                 *["-drive", f"if=floppy,format=raw,readonly=on,file={self._assemble()}"],
                 *["-debugcon", f"file:{self.folder / 'typed'}"],
                 *["-qmp", f"unix:{self.folder / 'qmp'},server=on,wait=off", "-vnc", vnc],
+                *(word for each in objects for word in ("-object", each)),
             ],
             self.folder,
+            environment=environment,
         )
         self._process.wait_for_port(self.port)
         self._monitor = Monitor(self.folder / "qmp")
-        if self.password is not None:
+        if password:
             self._monitor.do("set_password", protocol="vnc", password=self.password)
         until(self._has_booted, f"guest of {name}")
 
@@ -133,14 +154,29 @@ class Monitor:
         self._file.flush()
         while "event" in (answer := json.loads(self._file.readline())):
             pass
+        assert "return" in answer, answer
         return answer["return"]
+
+
+def terminal_script(name: str, typed: Path) -> str:
+    """What a terminal runs to show colours and then what is typed, which it keeps in a file."""
+    colours = "".join(rf"\033[4{n}m  \033[3{n};40m {n} " for n in range(1, 8))
+    return f"stty -icanon; printf '\\033[?25l{colours}\\033[0m\\r\\n{name}\\r\\n'; exec cat >{typed}"
 
 
 class Xvnc(Target):
     """A TigerVNC desktop that a terminal covers; the terminal keeps in a file what is typed."""
 
-    def __init__(self, name: str, folder: Path, *, password: bool = False, protocol_3_3: bool = False) -> None:
-        super().__init__(name, folder, password=password)
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        password: bool = False,
+        username: str | None = None,
+        protocol_3_3: bool = False,
+    ) -> None:
+        super().__init__(name, folder, password=password, username=username)
         self._typed = self.folder / "typed"
         told, tell = os.pipe()
         self._server = Process(
@@ -158,13 +194,11 @@ class Xvnc(Target):
         with os.fdopen(told) as display:
             self.display = f":{display.readline().strip()}"
         self._server.wait_for_port(self.port)
-        colours = "".join(rf"\033[4{n}m  \033[3{n};40m {n} " for n in range(1, 8))
-        show = f"stty -icanon; printf '\\033[?25l{colours}\\033[0m\\r\\n{name}\\r\\n'; exec cat >{self._typed}"
         self._terminal = Process(
             f"{name}-xterm",
             [
                 *["xterm", "-geometry", "120x40+0+0", "-b", "0", "-bw", "0", "+sb", "-fn", "fixed"],
-                *["-bg", "black", "-fg", "grey", "-e", "sh", "-c", show],
+                *["-bg", "black", "-fg", "grey", "-e", "sh", "-c", terminal_script(name, self._typed)],
             ],
             self.folder,
             environment={"DISPLAY": self.display},
@@ -180,12 +214,15 @@ class Xvnc(Target):
     def _security_options(self) -> list[str]:
         if self.password is None:
             return ["-SecurityTypes", "None"]
+        return ["-SecurityTypes", "VncAuth", *self._password_options()]
+
+    def _password_options(self) -> list[str]:
         file = self.folder / "passwd"
         made = subprocess.run(
             [program("vncpasswd"), "-f"], input=f"{self.password}\n".encode(), capture_output=True, check=True
         )
         file.write_bytes(made.stdout)
-        return ["-SecurityTypes", "VncAuth", "-PasswordFile", str(file)]
+        return ["-PasswordFile", str(file)]
 
     def _has_started(self) -> bool:
         """`cat` has begun, and something is on the screen."""
@@ -199,22 +236,38 @@ class Xvnc(Target):
 
 
 class X11vnc(Target):
-    """LibVNCServer's view of an Xvnc desktop, in RFB 3.7."""
+    """LibVNCServer's view of an Xvnc desktop."""
 
-    version = "3.7"
-
-    def __init__(self, name: str, folder: Path, desktop: Xvnc) -> None:
-        super().__init__(name, folder)
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        desktop: Xvnc,
+        *,
+        password: bool = False,
+        username: str | None = None,
+        version: str = "3.8",
+    ) -> None:
+        super().__init__(name, folder, password=password, username=username)
+        self.version = version
         self._desktop = desktop
         self._process = Process(
             name,
             [
                 *["x11vnc", "-display", desktop.display, "-rfbversion", self.version, "-rfbport", str(self.port)],
-                *["-localhost", "-no6", "-forever", "-shared", "-nopw", "-nocursor", "-noxdamage", "-norc", "-quiet"],
+                *["-localhost", "-no6", "-forever", "-shared", "-nocursor", "-noxdamage", "-norc", "-quiet"],
+                *self._security_options(),
             ],
             self.folder,
+            environment=self._environment(),
         )
         self._process.wait_for_port(self.port)
+
+    def _security_options(self) -> list[str]:
+        return ["-nopw"]
+
+    def _environment(self) -> dict[str, str]:
+        return {}
 
     @property
     def processes(self) -> list[Process]:

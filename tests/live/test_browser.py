@@ -20,18 +20,10 @@ def target(request: pytest.FixtureRequest, lab: Laboratory) -> Target:
 
 
 def see_and_type(console: ConsolePage, proxy: Proxy, target: Target, text: str) -> None:
-    """Look, type, look again, leave."""
+    """Look, type, look again, leave a record."""
     proxy.secrets.add(text)
     known = len(proxy.records())
-    console.wait_connected()
-    before = console.wait_same(target)
-    console.type(text)
-    target.wait_typed(text)
-    after = console.wait_same(target)
-    assert after.tobytes() != before.tobytes()
-    console.type("\n")  # an empty line for the next one
-    target.wait_typed(f"{text}\n")
-    console.page.close()
+    console.see_and_type(target, text)
     check_record(proxy.next_record(known, proxy.console(target).token_id), proxy, target)
     proxy.check_secrets_kept()
 

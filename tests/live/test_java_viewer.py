@@ -1,18 +1,17 @@
 """TightVNC's Java viewer on an X display of its own, which comes in by CONNECT."""
 
-import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from itertools import cycle, product
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageChops, ImageGrab
+from PIL import Image, ImageChops
 
 from tests.certificates import certificate
 from tests.live.laboratory import Laboratory
-from tests.live.processes import Process, program, until
+from tests.live.processes import Process, until
+from tests.live.screen import Screen
 from tests.live.targets import Target
 from tests.live.tls_tunnel import tls_tunnel
 from tests.proxy_process import running
@@ -21,33 +20,10 @@ JAR = Path("/usr/share/java/tightvncviewer.jar")
 EDGE = 24  # pixels; a frame may be so thick
 
 
-class Screen:
-    """An X display without a window manager."""
-
-    def __init__(self, folder: Path) -> None:
-        told, tell = os.pipe()
-        command = ["Xvfb", "-displayfd", str(tell), "-screen", "0", "1024x768x24", "-nolisten", "tcp"]
-        self._process = Process("xvfb", command, folder, pass_fds=[tell])
-        os.close(tell)
-        with os.fdopen(told) as display:
-            self.display = f":{display.readline().strip()}"
-        assert self.display != ":", self._process.log
-
-    def picture(self) -> Image.Image:
-        return ImageGrab.grab(xdisplay=self.display).convert("RGB")
-
-    def xdotool(self, *actions: str) -> bool:
-        command = [program("xdotool"), *actions]
-        environment = {**os.environ, "DISPLAY": self.display}
-        return subprocess.run(command, env=environment, timeout=30, capture_output=True).returncode == 0
-
-    def lay_out(self, title: str, width: int) -> None:
-        """Give the viewer's window another size, so that AWT's own thread lays it out anew."""
-        pattern = f"^{re.escape(title)}$"
-        self.xdotool("search", "--onlyvisible", "--name", pattern, "windowsize", "%@", str(width), "600")
-
-    def stop(self) -> None:
-        self._process.stop()
+def lay_out(screen: Screen, title: str, width: int) -> None:
+    """Give the viewer's window another size, so that AWT's own thread lays it out anew."""
+    pattern = f"^{re.escape(title)}$"
+    screen.xdotool("search", "--onlyvisible", "--name", pattern, "windowsize", "%@", str(width), "600")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +72,7 @@ def wait_same(screen: Screen, target: Target) -> Image.Image:
             if ImageChops.difference(shown, real).getbbox() is None:
                 return shown
         if seen.tobytes() == before.tobytes():
-            screen.lay_out(target.desktop_name, next(widths))
+            lay_out(screen, target.desktop_name, next(widths))
         before = seen
         return None
 
