@@ -9,6 +9,9 @@
         RemoteProtocolError    the peer broke its protocol
           SecurityFailure      the peer refused a login, or none can be agreed on
             NothingInCommon    a security type is agreed on, but nothing inside it: another type may do
+            spice.LinkRefused  a SPICE server answered with an error
+              spice.NeedSecured  ... that asks for TLS
+          spice.BadLink        a SPICE link message that is answered with an error
         LocalProtocolError     this program asked a protocol machine for something out of turn
       Refused                  a visit ends, for a reason of the closed list (`rfbproxy.reasons`)
 

@@ -63,6 +63,14 @@ def test_rfb_has_no_io_no_clock_and_no_randomness(module):
     assert other(module) <= (set(sys.stdlib_module_names) - IO) | {"cryptography"}
 
 
+@pytest.mark.parametrize("module", those("spice/"))
+def test_spice_has_no_io_no_clock_and_no_randomness(module):
+    assert all(
+        within(name, "rfbproxy.spice", "rfbproxy.wire", "rfbproxy.errors", "rfbproxy.secret") for name in own(module)
+    )
+    assert other(module) <= (set(sys.stdlib_module_names) - IO) | {"cryptography"}
+
+
 @pytest.mark.parametrize("module", those("client/"))
 def test_client_knows_nothing_of_targets_or_sessions(module):
     assert not any(
@@ -132,7 +140,11 @@ def test_the_law_is_held_over_every_module():
         "listening.py",
     }
     top |= {"log_file.py", "options.py", "service.py", "systemd.py", "tap.py", "web/__init__.py"}
-    held = {m for m in MODULES if m.startswith(("rfb/", "client/", "target/", "session/", "consoleauth/", "demo/"))}
+    held = {
+        m
+        for m in MODULES
+        if m.startswith(("rfb/", "spice/", "client/", "target/", "session/", "consoleauth/", "demo/"))
+    }
     held |= {"wire.py", "errors.py", "secret.py", "stream.py", "transport.py", "tls.py", "reasons.py"}
     assert set(MODULES) <= held | top
 
