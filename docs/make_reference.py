@@ -50,6 +50,8 @@ def _option(option: cfg.Opt) -> str:
         default = "where the package is installed"
     elif default in (None, "", []):
         default = "unset"
+    elif isinstance(default, list):
+        default = f"`{','.join(default)}`"
     else:
         default = f"`{default}`"
     old = ", ".join(f"`[{name.group}] {name.name}`" for name in option.deprecated_opts) or "-"
