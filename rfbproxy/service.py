@@ -201,7 +201,8 @@ class ConsoleProxyService(Service):
         try:
             await drained
         except DeferredTimeout:
-            _log.warn("{count} visits did not end in time and are dropped", count=len(self._visits))
+            _log.warn("{count} visits did not end, or their clients did not close, in time: all are dropped",
+                      count=len(self._visits))  # fmt: skip
         self._visits.abort_all()
         for factory in self._factories.values():
             factory.abort_all()

@@ -164,7 +164,7 @@ def test_what_a_token_requires(proxy, pem, word):
 def test_a_token_cannot_require_what_the_operator_does_not_allow(cautious):
     with secured_demo("vencrypt", "tlsvnc") as port:
         _, line = fail(cautious, port, require_security="tlsvnc")
-    assert "allowed are [VeNCrypt]" in line
+    assert "allowed are [VeNCrypt with subtypes none]" in line
 
 
 @pytest.mark.parametrize("subtype", ["tlsnone", "tlsvnc", "tlsplain", "plain"])

@@ -128,10 +128,16 @@ class ClientHandshake(Encryptable):
         """The operator's first choice that is offered and that can be satisfied."""
         chosen = next(iter(self._preference.usable_types(offered, self._credentials)), None)
         if chosen is None:
+            allowed = self._preference
+            wanted: list[SecurityType | None] = [kind for kind in allowed.types if kind in offered]
+            names = ", ".join(map(security_name, allowed.types))
+            if SecurityType.VENCRYPT in wanted:
+                wanted.remove(SecurityType.VENCRYPT)
+                wanted += [subtype.inner for subtype in allowed.subtypes]
+                names += f" with subtypes {', '.join(map(str, allowed.subtypes)) or 'none'}"
             raise SecurityFailure(
                 f"target offers security types [{', '.join(map(security_name, sorted(offered)))}], "
-                f"allowed are [{', '.join(map(security_name, self._preference.types))}]"
-                f"{lacking(self._credentials)} (RFC 6143 section 7.1.2)"
+                f"allowed are [{names}]{lacking(self._credentials, wanted)} (RFC 6143 section 7.1.2)"
             )
         return chosen
 

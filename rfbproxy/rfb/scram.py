@@ -17,7 +17,8 @@ from rfbproxy.rfb.credentials import Credentials
 HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
 TEXT_LIMIT = 1024  # bytes of a user name or password
 SALT_LIMIT = 256  # bytes; Cyrus SASL sends 16
-ITERATIONS_LIMIT = 100_000  # RFC 7677 asks for 4096 and more; these take a tenth of a second
+ITERATIONS_FLOOR = 4096  # RFC 7677 section 4; with less a false server could try passwords cheaply
+ITERATIONS_LIMIT = 100_000  # which take a tenth of a second
 
 _GS2_HEADER = b"n,,"  # no channel binding, no authzid (RFC 5802 section 7)
 
@@ -62,9 +63,10 @@ class ScramClient:
         salt = _decode_base64(salt_base64)
         if len(salt) > SALT_LIMIT:
             raise RemoteProtocolError(f"target's SCRAM salt is {len(salt)} bytes long, allowed are {SALT_LIMIT}")
-        if int(iterations) > ITERATIONS_LIMIT:
-            raise RemoteProtocolError(
-                f"target asks for {int(iterations)} SCRAM iterations, allowed are {ITERATIONS_LIMIT}"
+        if not ITERATIONS_FLOOR <= int(iterations) <= ITERATIONS_LIMIT:
+            raise SecurityFailure(
+                f"target asks for {int(iterations)} SCRAM iterations, "
+                f"allowed are {ITERATIONS_FLOOR} to {ITERATIONS_LIMIT}"
             )
         unproven = b"c=" + _encode_base64(_GS2_HEADER) + b",r=" + nonce
         login = b",".join((self._first_bare, server_first, unproven))

@@ -10,13 +10,13 @@
 The two bytes of consent have opposite senses. A SecurityResult follows every login, that of None included.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rfbproxy.errors import NothingInCommon, RemoteProtocolError, SecurityFailure
-from rfbproxy.rfb.constants import VeNCryptSubtype, subtype_name
+from rfbproxy.rfb.constants import SecurityType, VeNCryptSubtype, subtype_name
 from rfbproxy.rfb.credentials import Credentials
-from rfbproxy.rfb.preference import Preference
+from rfbproxy.rfb.preference import Preference, satisfies
 from rfbproxy.secret import Secret
 from rfbproxy.wire import Conversation, Reader, Reading
 
@@ -81,10 +81,11 @@ def choose_subtype(
         offered.append((yield from reader.u32()))
     chosen = next(iter(preference.usable_subtypes(offered, credentials)), None)
     if chosen is None:
+        wanted = [subtype.inner for subtype in preference.subtypes if subtype in offered]
         raise NothingInCommon(
             f"target offers VeNCrypt subtypes [{', '.join(map(subtype_name, offered))}], allowed are "
             f"[{', '.join(map(str, preference.subtypes))}]"
-            f"{lacking(credentials)} (rfbproto VeNCrypt)"
+            f"{lacking(credentials, wanted)} (rfbproto VeNCrypt)"
         )
     send(chosen.to_bytes(4, "big"))
     if chosen.is_encrypted and (yield from reader.take(1)) != _TLS_BEGINS:
@@ -142,7 +143,9 @@ def read_plain(reader: Reader) -> Reading[Credentials]:
     return Credentials(username.decode("utf-8", "replace"), Secret(password.decode("utf-8", "surrogateescape")))
 
 
-def lacking(credentials: Credentials) -> str:
-    """What the credentials do not hold, for the end of a sentence."""
-    lacks = ["user name"] * (not credentials.username) + ["password"] * (credentials.password is None)
+def lacking(credentials: Credentials, logins: Iterable[SecurityType | None]) -> str:
+    """What the credentials do not hold of what one of these logins wants, for the end of a sentence; None is Plain."""
+    wanting = {login for login in logins if not satisfies(credentials, login)}
+    lacks = ["user name"] * (not credentials.username and bool(wanting - {SecurityType.VNC_AUTHENTICATION}))
+    lacks += ["password"] * (credentials.password is None and bool(wanting))
     return f", and the token holds no {' and no '.join(lacks)}" if lacks else ""

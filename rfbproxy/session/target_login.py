@@ -67,13 +67,17 @@ class TargetLogin:
         required = token.grant.require_security
         preference = self._preference.only(required) if required else self._preference
         try:
-            second_choice = await self._try(token, preference)
-            if second_choice is not None:
-                await self._try(token, second_choice)
+            try:
+                return await self._try(token, preference)
+            except NothingInCommon as error:
+                second_choice = self._handshake.second_choice if self._handshake is not None else None
+                if second_choice is None:
+                    raise
+                _log.info("[{session}] dials again for another security: {why}", session=self._record.session,
+                          why=str(error))  # fmt: skip
+            return await self._try(token, second_choice)
         except SecurityFailure as error:
             raise Refused(CloseReason.TARGET_AUTH_FAILED, self._explained(error)) from error
-        assert self.stream is not None  # noqa: S101 - both ways above connect
-        return self.stream
 
     async def initialise(self, *, shared: bool) -> ServerInit:
         """Pass ClientInit on; the target's answer comes back judged."""
@@ -94,8 +98,8 @@ class TargetLogin:
             self.stream.on_end = None
             self.stream.close()
 
-    async def _try(self, token: ConsoleToken, preference: Preference) -> Preference | None:
-        """Connect and log in; returns what a new connection may try instead, if this one can get no further."""
+    async def _try(self, token: ConsoleToken, preference: Preference) -> Stream:
+        """Connect and log in, in place of what was tried before."""
         self.close()
         stream = await self._steps.take(self._reach(token))
         if token.internal_access_path:
@@ -106,16 +110,10 @@ class TargetLogin:
         self._talk, self._handshake = talk, handshake
         try:
             login = await self._step(talk.until(LoggedIn))
-        except NothingInCommon as error:
-            if handshake.second_choice is None:
-                raise
-            _log.info("[{session}] dials again for another security: {why}", session=self._record.session,
-                      why=str(error))  # fmt: skip
-            return handshake.second_choice
         finally:
             self._record.target_version = str(handshake.version) if handshake.version else None
         self._record.target_security = login.security
-        return None
+        return stream
 
     async def _reach(self, token: ConsoleToken) -> Stream:
         self.stream = await self._dialler.dial(token.host, token.port)

@@ -160,6 +160,7 @@ class Visit:
 
     async def _authorise(self, request: ConsoleRequest) -> ConsoleToken:
         """Judge the token; one that came inside the handshake is denied at the same time whatever is wrong with it."""
+        await self._wait_for_guesses(request.source)
         begun = self._world.clock.seconds()
         try:
             token = await self._find(request)
@@ -181,19 +182,21 @@ class Visit:
                   target=record.target)  # fmt: skip
         return token
 
+    async def _wait_for_guesses(self, source: str) -> None:
+        """Make whoever brought bad tokens wait, whatever this one is."""
+        if delay_s := self._world.limits.bad_tokens.delay_s(source, self._world.wall_clock()):
+            await self._steps.take(deferLater(self._world.clock, delay_s))
+
     def _note_token(self, token: ConsoleToken) -> None:
         record = self.record
         record.token, record.instance, record.console_type = token.id, token.instance_uuid, token.console_type
         record.target = token.target
 
     async def _find(self, request: ConsoleRequest) -> ConsoleToken:
-        limits = self._world.limits
-        if delay_s := limits.bad_tokens.delay_s(request.source, self._world.wall_clock()):
-            await self._steps.take(deferLater(self._world.clock, delay_s))
         asking = authorise(
             request,
             self._world.store,
-            limits.bad_tokens,
+            self._world.limits.bad_tokens,
             self._note_token,
             allowed_origins=self._rules.allowed_origins,
             now=self._world.wall_clock(),

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfbproxy.errors import LocalProtocolError, RemoteProtocolError, SecurityFailure
+from rfbproxy.errors import LocalProtocolError, NothingInCommon, RemoteProtocolError, SecurityFailure
 from rfbproxy.rfb import (
     ClientHandshake,
     Credentials,
@@ -291,7 +291,15 @@ def test_without_a_password_vnc_authentication_is_passed_over():
 def test_without_a_password_and_without_another_type_the_log_says_why():
     outcome = run(logging_in(VNC, NONE, password=None), V3_8 + b"\x01\x02")
     assert outcome.error[0] is SecurityFailure
-    assert "the token holds no user name and no password" in outcome.error[1]
+    assert "and the token holds no password (" in outcome.error[1]
+
+
+def test_where_vencrypt_leads_nowhere_the_log_names_its_subtypes():
+    machine = client((VENCRYPT,), None, subtypes=(VeNCryptSubtype.X509_VNC, VeNCryptSubtype.X509_PLAIN))
+    with pytest.raises(SecurityFailure, match=r"with subtypes X509Vnc, X509Plain\], and the token"):
+        machine.receive_data(V3_8 + b"\x01\x13")
+    with pytest.raises(SecurityFailure, match=r"allowed are \[VeNCrypt with subtypes none\] \("):
+        client((VENCRYPT,), subtypes=()).receive_data(V3_8 + b"\x01\x13")
 
 
 def test_an_empty_password_is_a_password():
@@ -399,3 +407,77 @@ def test_any_text_is_cleaned(text):
 def test_random_bytes_raise_nothing_else(noise, before):
     outcome = run(all_the_way(), before + noise, eof=True)
     assert outcome.error is None or issubclass(outcome.error[0], RemoteProtocolError)
+
+
+# Logins that only this half is asked about; their own conversations are in the files of their modules
+
+
+SASL_PLAIN = (
+    b"\x00\x00\x00\x05"  # mechlist-length
+    b"PLAIN"  # mechlist
+)
+
+
+@pytest.mark.parametrize("version", [V3_7, V3_8])
+def test_plain_by_sasl_takes_tls(version):
+    outcome = run(lambda: client((SecurityType.SASL,), username="user"), version + b"\x01\x14" + SASL_PLAIN)
+    assert outcome.error[0] is NothingInCommon
+    assert outcome.error[1].endswith("PLAIN takes TLS")
+    assert outcome.sent == version + b"\x14", "not a byte of the login"
+
+
+@pytest.mark.parametrize("length", [b"\x00\x00\x00\x00", b"\x00\x20\x00\x00", b"\xff\xff\xff\xff"])
+def test_wire_R21_a_mechanism_list_of_no_length_or_of_megabytes(length):
+    outcome = run(lambda: client((SecurityType.SASL,), username="user"), V3_8 + b"\x01\x14" + length)
+    assert outcome.error[0] is RemoteProtocolError
+    assert str(int.from_bytes(length, "big")) in outcome.error[1]
+
+
+@pytest.mark.parametrize("said", [b"\xff\xff\xff\xff", b"\x00\x0f\x42\x40", b"\x00\x00\x00\x00"])
+def test_wire_R20_tight_is_never_chosen_so_its_lists_are_never_read(said):
+    outcome = run(logging_in(), V3_8 + b"\x01\x10" + said)
+    assert outcome.error[0] is SecurityFailure
+    assert "[Tight], allowed are" in outcome.error[1]
+    assert outcome.sent == V3_8
+
+
+@pytest.mark.parametrize("kind", [SecurityType.SASL, SecurityType.APPLE_DH, SecurityType.MSLOGON2])
+@pytest.mark.parametrize("missing", ["user name", "password"])
+def test_a_type_that_the_token_cannot_satisfy_is_passed_over(kind, missing):
+    password, username = (PASSWORD, None) if missing == "user name" else (None, "user")
+    make = lambda: client((kind, NONE), password, username=username)  # noqa: E731
+    assert run(make, V3_8 + b"\x02\x01" + bytes([kind])).sent == V3_8 + b"\x01"
+    outcome = run(make, V3_8 + b"\x01" + bytes([kind]))
+    assert f"the token holds no {missing} (RFC" in outcome.error[1]
+
+
+@pytest.mark.parametrize("kind", [SecurityType.VENCRYPT, SecurityType.SASL, SecurityType.APPLE_DH])
+def test_wire_R12_none_of_the_later_types_is_known_in_3_3(kind):
+    outcome = run(lambda: client((kind, NONE), username="user"), V3_3 + b"\x00\x00\x00" + bytes([kind]))
+    assert outcome.error[0] is SecurityFailure
+    assert "in RFB 3.3, which knows [None, VNC Authentication]" in outcome.error[1]
+    assert outcome.sent == V3_3
+
+
+@pytest.mark.parametrize("decided", [1, 2])
+def test_wire_R12_in_3_3_the_server_decides_within_what_is_allowed(decided):
+    outcome = run(logging_in(*({NONE, VNC} - {decided})), V3_3 + decided.to_bytes(4, "big"))
+    assert outcome.error[0] is SecurityFailure
+    assert outcome.sent == V3_3
+
+
+def test_without_a_choice_there_is_no_second():
+    machine = client((VNC, NONE))
+    with pytest.raises(SecurityFailure):
+        machine.receive_data(V3_8 + b"\x01\x05")
+    assert machine.second_choice is None
+
+
+@pytest.mark.parametrize("kind", [SecurityType.SASL, SecurityType.APPLE_DH, SecurityType.MSLOGON2])
+@given(st.binary(max_size=300))
+def test_random_bytes_in_a_login_raise_nothing_else(kind, noise):
+    outcome = run(
+        lambda: Initialising(client((kind,), username="user")), V3_8 + b"\x01" + bytes([kind]) + noise, eof=True
+    )
+    assert outcome.error is None or issubclass(outcome.error[0], RemoteProtocolError)
+    assert "swordfish" not in str(outcome.error)

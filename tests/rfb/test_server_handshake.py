@@ -4,9 +4,12 @@ from hypothesis import strategies as st
 
 from rfbproxy.errors import LocalProtocolError, RemoteProtocolError, SecurityFailure
 from rfbproxy.rfb import (
+    ClientHandshake,
     ClientInit,
     Credentials,
+    CredentialsGiven,
     Offer,
+    Preference,
     SecurityType,
     ServerHandshake,
     VeNCryptSubtype,
@@ -251,3 +254,123 @@ def test_any_sentence_can_be_refused_with(sentence):
     sent = machine.data_to_send()[len(GREETING) :]
     assert int.from_bytes(sent[1:5], "big") == len(sent) - 5
     assert sent[5:].isascii()
+
+
+# Logins whose credentials somebody else judges
+
+SASL, APPLE_DH, MSLOGON2 = SecurityType.SASL, SecurityType.APPLE_DH, SecurityType.MSLOGON2
+USER = Credentials("user", PASSWORD)
+JUDGED = [APPLE_DH, MSLOGON2]
+NO = (
+    b"\x00\x00\x00\x03"  # reason-length
+    b"No."  # reason-string
+)
+
+
+def said_by_a_client(kind, *, version=b"RFB 003.008\n"):
+    """All that our own client half says to log in by `kind`, without its ClientInit."""
+    client = ClientHandshake(Preference((kind,)), USER, no_random)
+    server = offering(kind, random=no_random)
+    said, events = bytearray(), []
+    while not any(isinstance(event, CredentialsGiven) for event in events):
+        client.receive_data(server.data_to_send())
+        owed = client.data_to_send()
+        said += owed
+        events += server.receive_data(owed)
+    return version + bytes(said[12:])
+
+
+def waiting(kind, version=b"RFB 003.008\n"):
+    """A server whose client has given its credentials."""
+    machine = offering(kind, random=no_random)
+    events = machine.receive_data(said_by_a_client(kind, version=version))
+    assert events[-1] == CredentialsGiven(USER)
+    machine.data_to_send()
+    return machine
+
+
+@pytest.mark.parametrize("kind", JUDGED)
+def test_credentials_are_given_in_every_segmentation(kind):
+    outcome = run(lambda: offering(kind, random=no_random), said_by_a_client(kind))
+    assert outcome.events == (VersionAgreed(Version.V3_8), CredentialsGiven(USER))
+    assert not outcome.finished
+
+
+@pytest.mark.parametrize("kind", JUDGED)
+@pytest.mark.parametrize("version", [b"RFB 003.007\n", b"RFB 003.008\n"])
+def test_who_is_accepted_comes_in(kind, version):
+    machine = waiting(kind, version)
+    assert machine.receive_data(b"\x01") == []
+    assert machine.data_to_send() == b"", "nothing is promised early"
+    machine.accept()
+    assert machine.data_to_send() == OK
+    (entered,) = machine.events()
+    assert entered.shared
+    assert entered.security == {APPLE_DH: "Diffie-Hellman Authentication", MSLOGON2: "MSLogonII"}[kind]
+
+
+@pytest.mark.parametrize("kind", JUDGED)
+@pytest.mark.parametrize(("version", "reason"), [(b"RFB 003.007\n", b""), (b"RFB 003.008\n", NO)])
+def test_who_is_refused_hears_so(kind, version, reason):
+    machine = waiting(kind, version)
+    machine.refuse("No.")
+    assert machine.data_to_send() == FAILED + reason
+    assert machine.finished
+    with pytest.raises(SecurityFailure, match="client was refused"):
+        machine.receive_data(b"\x01")
+    machine.refuse("Never.")
+    machine.accept()
+    assert machine.data_to_send() == b""
+
+
+@pytest.mark.parametrize("kind", JUDGED)
+def test_a_refusal_while_the_login_runs_comes_at_its_end(kind):
+    machine = offering(kind, random=no_random)
+    said = said_by_a_client(kind)
+    machine.receive_data(said[:-1])
+    machine.data_to_send()
+    machine.refuse("No.")
+    assert machine.data_to_send() == b""
+    with pytest.raises(SecurityFailure):
+        machine.receive_data(said[-1:])
+    assert machine.data_to_send() == FAILED + NO
+
+
+def test_accepting_after_a_client_has_broken_the_protocol_says_nothing_more():
+    machine = offering()
+    with pytest.raises(RemoteProtocolError):
+        machine.receive_data(GREETING + b"\x13")
+    machine.data_to_send()
+    machine.accept()
+    machine.refuse("No.")
+    assert machine.data_to_send() == b""
+
+
+@pytest.mark.parametrize("kind", [SASL, APPLE_DH, MSLOGON2])
+@pytest.mark.parametrize("spoken", [b"RFB 003.003\n", b"RFB 003.006\n"])
+def test_wire_R06_a_client_of_3_3_is_told_what_it_needs(kind, spoken):
+    outcome = run(lambda: offering(kind, NONE, credentials=USER, random=no_random), spoken)
+    assert (
+        outcome.sent
+        == (
+            GREETING + b"\x00\x00\x00\x00"  # security-type u32: Invalid
+            b"\x00\x00\x00\x30"  # reason-length
+            b"This console needs a viewer of RFB 3.7 or later."  # reason-string
+        )
+    )
+    assert outcome.error[0] is RemoteProtocolError
+
+
+@pytest.mark.parametrize("kind", [SASL, APPLE_DH, MSLOGON2])
+@given(st.binary(max_size=400))
+def test_random_bytes_in_a_login_raise_nothing_else(kind, noise):
+    make = lambda: offering(kind, credentials=USER, random=no_random)  # noqa: E731
+    outcome = run(make, GREETING + bytes([kind]) + noise, eof=True)
+    assert issubclass(outcome.error[0], RemoteProtocolError) or CredentialsGiven in map(type, outcome.events)
+    assert "swordfish" not in str(outcome.error)
+
+
+def test_no_secret_is_shown():
+    machine = waiting(APPLE_DH)
+    offer = Offer((VNC,), credentials=USER, random=no_random)
+    assert "swordfish" not in f"{machine!r} {offer!r} {CredentialsGiven(USER)!r} {USER!r} {USER!s}"

@@ -6,6 +6,7 @@ from twisted.internet.task import Clock
 from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.consoleauth import ConsoleToken
 from rfbproxy.consoleauth.token import hash_token
+from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.rfb import Preference, SecurityType
 from rfbproxy.session.limits import Limits
@@ -75,6 +76,25 @@ class FakeStream(ClientStream):
             self.deliver_eof()
         else:
             self.deliver_lost()
+
+
+class SecuringStream(FakeStream):
+    """One whose TLS a test plays: `secured` is what it fires."""
+
+    def __init__(self):
+        super().__init__()
+        self.sides = []
+        self.securing = None
+
+    def start_tls(self, side):
+        if self._buffer:
+            raise RemoteProtocolError("bytes came in clear where TLS is due")
+        self.sides.append(side)
+        self.securing = Deferred()
+        return self.securing
+
+    def secured(self):
+        self.securing.callback(None)
 
 
 class FakeStore:
