@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from rfbproxy.config import Config
+from rfbproxy.rfb.preference import SUBTYPE_WORDS, TYPE_WORDS
+from rfbproxy.service import open_store
 from tests.proxy_process import BIN, Proxy, run
 
 
@@ -195,4 +198,64 @@ def test_a_store_of_nova_is_only_read(store, tmp_path):
     result = command(store, "console", *CREATE)
     assert result.returncode == 1
     assert "only read" in result.stderr
+    assert store.console("list") == {"consoles": []}
+
+
+# Consoles whose target, or whose viewer, logs in by VeNCrypt
+
+
+def grant_of(store, created):
+    """What the store keeps of a console beyond nova's row."""
+    with contextlib.closing(open_store(Config([str(store.config)]))) as opened:
+        return opened.find(created["token"]).grant
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("node1.example", "node1.example"), ("node1.example.", "node1.example."), ("192.0.2.9", "192.0.2.9"),
+        ("[2001:db8::9]", "2001:db8::9"), ("2001:DB8:0::9", "2001:db8::9"), ("bücher.example", "bücher.example"),
+    ],
+)  # fmt: skip
+def test_tls_name(store, name, kept):
+    assert grant_of(store, store.console(*CREATE, "--tls-name", name)).tls_name == kept
+
+
+@pytest.mark.parametrize("name", ["node1:5900", "", "1.2.3", "[node1]", "a/b"])
+def test_what_is_no_tls_name(store, name):
+    result = command(store, "console", *CREATE, "--tls-name", name)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "is neither a name nor an address" in result.stderr
+
+
+@pytest.mark.parametrize(("word", "kept"), [("vencrypt", "vencrypt"), ("X509Plain", "x509plain"), ("ARD", "ard")])
+def test_require_security(store, word, kept):
+    assert grant_of(store, store.console(*CREATE, "--require-security", word)).require_security == kept
+
+
+def test_nothing_is_required_unless_it_is_said(store):
+    grant = grant_of(store, store.console(*CREATE))
+    assert (grant.tls_name, grant.require_security) == (None, None)
+
+
+def test_the_words_of_require_security_are_in_its_help(store):
+    printed = command(store, "console", "create", "--help").stdout
+    for word in [*TYPE_WORDS, *SUBTYPE_WORDS]:
+        assert word in printed
+
+
+def test_a_console_for_native_viewers_has_an_address_and_no_token_in_it(store):
+    store.write_config("rfb_listen = [2001:db8::1]:5900, unix:/run/vnc")
+    created = store.console("create", "--type", "vnc-direct", "--host", "192.0.2.7", "--port", "5900")
+    assert created["url"] == "vnc://[2001:db8::1]:5900"
+    assert str(uuid.UUID(created["token"], version=4)) == created["token"]
+
+
+def test_a_console_for_native_viewers_where_there_are_none(store):
+    store.write_config("rfb_listen = unix:/run/vnc")
+    result = command(store, "console", *CREATE, "--type", "vnc-direct")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "consoleproxy: console type 'vnc-direct' needs a host and port in [consoleproxy] rfb_listen\n"
+    )
     assert store.console("list") == {"consoles": []}

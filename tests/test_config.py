@@ -1,7 +1,11 @@
 import pytest
 
-from rfbproxy.config import Config, is_trusted
+from rfbproxy import assembly
+from rfbproxy.config import Address, Config, is_trusted, parse_address
 from rfbproxy.errors import ConfigError
+from rfbproxy.rfb import Preference, SecurityType, VeNCryptSubtype
+from tests.certificates import certificate
+from tests.client.callers import make_listener
 
 
 def trusted(tmp_path, value):
@@ -34,3 +38,199 @@ def test_who_is_trusted(tmp_path, value, those, others):
 def test_what_nobody_can_be_trusted_by(tmp_path, value):
     with pytest.raises(ConfigError, match="trusted_proxies"):
         trusted(tmp_path, value)
+
+
+def config(tmp_path, text=""):
+    file = tmp_path / "nova.conf"
+    file.write_text(text)
+    return Config([str(file)], base=tmp_path)
+
+
+def refused(tmp_path, text, judge=lambda config: None):
+    """Why options cannot be used, in one line."""
+    with pytest.raises(ConfigError) as raised:
+        judge(config(tmp_path, text))
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+# Security towards targets
+
+VENCRYPT, SASL, VNC = SecurityType.VENCRYPT, SecurityType.SASL, SecurityType.VNC_AUTHENTICATION
+ARD, MSLOGON2, NONE = SecurityType.APPLE_DH, SecurityType.MSLOGON2, SecurityType.NONE
+X509 = (
+    VeNCryptSubtype.X509_PLAIN,
+    VeNCryptSubtype.X509_SASL,
+    VeNCryptSubtype.X509_VNC,
+    VeNCryptSubtype.X509_NONE,
+)
+
+
+def preference(tmp_path, schemes=None, subtypes=None):
+    text = "" if schemes is None else f"[vnc]\nauth_schemes = {schemes}\n"
+    text += "" if subtypes is None else f"[consoleproxy]\nvencrypt_subtypes = {subtypes}\n"
+    return config(tmp_path, text).security_preference
+
+
+def test_by_default_nothing_is_anonymous_or_more_in_clear_than_it_must_be(tmp_path):
+    assert preference(tmp_path) == Preference((VENCRYPT, SASL, VNC, NONE), X509)
+
+
+@pytest.mark.parametrize(
+    ("value", "types"),
+    [
+        ("none", (NONE,)),  # nova's own default
+        ("vencrypt,none", (VENCRYPT, NONE)),
+        ("none, vencrypt", (NONE, VENCRYPT)),
+        (" VeNCrypt ,NONE,vencrypt", (VENCRYPT, NONE)),
+        ("mslogon2,ard,vnc,sasl", (MSLOGON2, ARD, VNC, SASL)),
+    ],
+)
+def test_nova_R12_auth_schemes(tmp_path, value, types):
+    assert preference(tmp_path, value).types == types
+
+
+@pytest.mark.parametrize(
+    ("value", "subtypes"),
+    [
+        ("x509none", (VeNCryptSubtype.X509_NONE,)),
+        ("TLSNone,X509None", (VeNCryptSubtype.TLS_NONE, VeNCryptSubtype.X509_NONE)),
+        ("plain,tlsplain,plain", (VeNCryptSubtype.PLAIN, VeNCryptSubtype.TLS_PLAIN)),
+        ("x509sasl,tlssasl", (VeNCryptSubtype.X509_SASL, VeNCryptSubtype.TLS_SASL)),
+        ("", ()),
+    ],
+)
+def test_vencrypt_subtypes(tmp_path, value, subtypes):
+    assert preference(tmp_path, subtypes=value).subtypes == subtypes
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[vnc]\nauth_schemes = tight", "[vnc] auth_schemes: "),  # nova_R12: an unknown name
+        ("[vnc]\nauth_schemes = vencrypt,x509none", "[vnc] auth_schemes: "),
+        ("[vnc]\nauth_schemes =", "[vnc] auth_schemes is empty: no target could be logged in to"),
+        ("[consoleproxy]\nvencrypt_subtypes = vencrypt", "[consoleproxy] vencrypt_subtypes: "),
+        ("[consoleproxy]\nvencrypt_subtypes = x509", "[consoleproxy] vencrypt_subtypes: "),
+        (
+            "[vnc]\nauth_schemes = vencrypt\n[consoleproxy]\nvencrypt_subtypes =",
+            "[vnc] auth_schemes allows vencrypt alone, and [consoleproxy] vencrypt_subtypes is empty",
+        ),
+        ("[consoleproxy]\ntarget_tls_minimum_version = ssl3", "[consoleproxy] target_tls_minimum_version: "),
+        ("[consoleproxy]\nvencrypt_verify_names = perhaps", "[consoleproxy] vencrypt_verify_names: "),
+        ("[consoleproxy]\nlogin_timeout_s = 0", "[consoleproxy] login_timeout_s: "),
+    ],
+)
+def test_nova_R12_what_cannot_be_used_is_told_at_once(tmp_path, text, told):
+    assert refused(tmp_path, text).startswith(told)
+
+
+def test_the_rules_of_a_visit(tmp_path):
+    rules = assembly.rules(config(tmp_path, "[consoleproxy]\nlogin_timeout_s = 7.5\n[vnc]\nauth_schemes = none"))
+    assert rules.login_timeout_s == 7.5
+    assert rules.security_preference.types == (NONE,)
+    assert assembly.rules(config(tmp_path)).login_timeout_s == 60
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("vencrypt_client_key = key.pem", "[vnc] vencrypt_client_key is set, but vencrypt_client_cert is not"),
+        ("vencrypt_client_cert = none.pem", "[vnc] vencrypt_client_cert: "),
+        ("vencrypt_client_cert = ca.pem\nvencrypt_client_key = none.pem", "[vnc] vencrypt_client_key: "),
+        ("vencrypt_ca_certs = none.pem", "[vnc] vencrypt_ca_certs: "),
+    ],
+)
+def test_files_that_cannot_be_used_towards_targets(tmp_path, option, told):
+    certificate(tmp_path / "ca.pem", tmp_path / "ca.pem")
+    assert refused(tmp_path, f"[vnc]\n{option}", assembly.target_tls).startswith(told)
+
+
+def test_nova_V02_files_towards_targets_are_found_beside_the_configuration_and_optional(tmp_path):
+    certificate(tmp_path / "ca.pem", tmp_path / "ca.pem")
+    assembly.target_tls(config(tmp_path))
+    assembly.target_tls(config(tmp_path, "[vnc]\nvencrypt_ca_certs = ca.pem\nvencrypt_client_cert = ca.pem"))
+
+
+# Native viewers
+
+
+def rfb_listen(tmp_path, value):
+    return config(tmp_path, f"[consoleproxy]\nrfb_listen = {value}\n").rfb_listen
+
+
+@pytest.mark.parametrize(
+    ("value", "addresses"),
+    [
+        ("", []),
+        ("192.0.2.7:5900", [Address("192.0.2.7", 5900)]),
+        ("0.0.0.0:5900", [Address("0.0.0.0", 5900)]),
+        ("proxy.example:5900", [Address("proxy.example", 5900)]),
+        (":5900", [Address("", 5900)]),
+        ("[::]:5900", [Address("::", 5900)]),
+        ("[2001:db8::1]:5900, 192.0.2.7:5901", [Address("2001:db8::1", 5900), Address("192.0.2.7", 5901)]),
+        ("192.0.2.7:5900,192.0.2.7:5900", [Address("192.0.2.7", 5900)]),
+        ("unix:/run/vnc", [Address(path="/run/vnc")]),
+        ("192.0.2.7:0", [Address("192.0.2.7", 0)]),
+    ],
+)
+def test_where_native_viewers_are_listened_for(tmp_path, value, addresses):
+    assert rfb_listen(tmp_path, value) == tuple(addresses)
+    assert assembly.wanted(config(tmp_path, f"[consoleproxy]\nrfb_listen = {value}"))["rfb"] == tuple(addresses)
+
+
+def test_a_relative_socket_lies_beside_the_configuration(tmp_path):
+    assert rfb_listen(tmp_path, "unix:vnc") == (Address(path=str(tmp_path / "vnc")),)
+
+
+def test_native_viewers_are_nowhere_by_default(tmp_path):
+    assert config(tmp_path).rfb_listen == ()
+
+
+@pytest.mark.parametrize(
+    "value", ["5900", "192.0.2.7", "2001:db8::1:5900", "[::1]", "h:65536", "h:-1", "h:vnc", "unix:", "a:1, b", "[::1:1"]
+)
+def test_what_is_no_address(tmp_path, value):
+    told = refused(tmp_path, f"[consoleproxy]\nrfb_listen = {value}")
+    assert told.startswith("[consoleproxy] rfb_listen: '")
+    assert told.endswith("is not an address; host:port, [IPv6]:port or unix:PATH is")
+
+
+@pytest.mark.parametrize("text", ["192.0.2.7:5900", "[2001:db8::1]:5900", "unix:/run/vnc", "h:1"])
+def test_an_address_is_printed_as_it_is_read(text):
+    assert str(parse_address(text, "it")) == text
+
+
+def test_native_viewers_need_a_certificate(tmp_path):
+    def judge(config):
+        assembly.check_native(assembly.wanted(config), make_listener(tls=assembly.tls(config)))
+
+    told = refused(tmp_path, "[consoleproxy]\nrfb_listen = 127.0.0.1:5900", judge)
+    assert told == "[consoleproxy] rfb_listen needs a certificate: set [DEFAULT] cert"
+    certificate(tmp_path / "self.pem", tmp_path / "self.pem")
+    judge(config(tmp_path, "[consoleproxy]\nrfb_listen = 127.0.0.1:5900"))
+
+
+@pytest.mark.parametrize(
+    ("listen", "my_ip", "url"),
+    [
+        ("192.0.2.7:5900", "", "vnc://192.0.2.7:5900"),
+        ("proxy.example:5900", "", "vnc://proxy.example:5900"),
+        ("[2001:db8::1]:5900", "", "vnc://[2001:db8::1]:5900"),
+        ("0.0.0.0:5900", "192.0.2.9", "vnc://192.0.2.9:5900"),
+        ("[::]:5900", "192.0.2.9", "vnc://192.0.2.9:5900"),
+        (":5900", "192.0.2.9", "vnc://192.0.2.9:5900"),
+        ("0.0.0.0:5900", "2001:db8::9", "vnc://[2001:db8::9]:5900"),
+        ("0.0.0.0:5900", "", "vnc://127.0.0.1:5900"),
+        ("unix:/run/vnc, 192.0.2.7:5901, 192.0.2.8:5902", "", "vnc://192.0.2.7:5901"),
+    ],
+)
+def test_the_url_of_consoles_for_native_viewers(tmp_path, listen, my_ip, url):
+    text = f"[DEFAULT]\nmy_ip = {my_ip}\n" if my_ip else ""
+    assert config(tmp_path, f"{text}[consoleproxy]\nrfb_listen = {listen}").base_url("vnc-direct") == url
+
+
+@pytest.mark.parametrize("listen", ["", "unix:/run/vnc"])
+def test_without_a_port_there_is_no_such_url(tmp_path, listen):
+    told = refused(tmp_path, f"[consoleproxy]\nrfb_listen = {listen}", lambda config: config.base_url("vnc-direct"))
+    assert told == "console type 'vnc-direct' needs a host and port in [consoleproxy] rfb_listen"

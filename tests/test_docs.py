@@ -27,3 +27,17 @@ def test_every_link_leads_somewhere():
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if "://" not in link:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_test_that_the_security_review_names_exists():
+    """`file::test`, and after it `::test` of the same file."""
+    file, missing = "", []
+    for named, test in re.findall(
+        r"`([\w/]+\.py)?::(\w+)`", (ROOT / "docs/explanation/security-review.md").read_text()
+    ):
+        file = named or file
+        source = (Path(__file__).parent / file).read_text() if (Path(__file__).parent / file).is_file() else ""
+        if f"def {test}(" not in source:
+            missing.append(f"{file}::{test}")
+    assert file
+    assert missing == []

@@ -48,6 +48,7 @@ class NativeConnection(Protocol):
         self._gone = gone
         self._place = Place(listener.waiting_room, self.abort)
         self._preface = ProxyHeaderReader() if listener.trusted_proxies(source) else None
+        self._preface_begun = False
         self._patience: IDelayedCall | None = None
         self._stream: NativeStream | None = None
 
@@ -55,9 +56,9 @@ class NativeConnection(Protocol):
         """Begin, unless a load balancer may have something to say first."""
         self._place.take(None if self._preface is not None else self._source)
         if self._preface is None:
-            self._open(b"")
+            self._open()
         else:
-            self._patience = self._listener.clock.callLater(PREFACE_PATIENCE_S, self._open, b"")
+            self._patience = self._listener.clock.callLater(PREFACE_PATIENCE_S, self._open)
 
     def dataReceived(self, data: bytes) -> None:
         """Pass on."""
@@ -106,12 +107,14 @@ class NativeConnection(Protocol):
         if preface.finished:
             self._place.take(self._source)
             self._open(preface.unread())
+        elif not self._preface_begun:  # the greeting does not stop it any more
+            self._preface_begun = True
+            self._stop_waiting()
+            self._patience = self._listener.clock.callLater(self._listener.head_timeout_s, self.abort)
 
-    def _open(self, data: bytes) -> None:
+    def _open(self, data: bytes = b"") -> None:
         self._stop_waiting()
-        if self._preface is not None:
-            data = data or self._preface.unread()
-            self._preface = None
+        self._preface = None
         tls = cast(TlsSide, self._listener.tls)  # no listener for native viewers is made without
         self._stream = stream = NativeStream(self._listener.clock, tls)
         stream.protocol.makeConnection(cast(Any, self.transport))

@@ -19,7 +19,7 @@ from rfbproxy.rfb.credentials import Credentials, RandomBytes
 from rfbproxy.rfb.mslogon2 import mslogon2_client
 from rfbproxy.rfb.preference import Preference
 from rfbproxy.rfb.sasl import sasl_client
-from rfbproxy.rfb.vencrypt import Encryptable, choose_subtype, lacking, send_plain
+from rfbproxy.rfb.vencrypt import Encryptable, choose_subtype, lacking, read_subtypes, send_plain
 from rfbproxy.rfb.version import Version, VersionAgreed, read_version
 from rfbproxy.rfb.vnc_auth import vnc_response
 from rfbproxy.secret import Secret
@@ -100,7 +100,7 @@ class ClientHandshake(Encryptable):
             self.security = yield from self._log_in(self.version, chosen)
         except NothingInCommon:
             rest = self._preference.without(chosen)
-            if any(rest.usable_types(offered, self._credentials)):
+            if self.second_choice is None and any(rest.usable_types(offered, self._credentials)):
                 self.second_choice = rest
             raise
         self._event(LoggedIn(self.security))
@@ -153,12 +153,19 @@ class ClientHandshake(Encryptable):
         return name
 
     def _log_in_by_vencrypt(self, version: Version) -> Reading[str]:
-        subtype = yield from choose_subtype(self._reader, self._send, self._preference, self._credentials)
+        preference, credentials = self._preference, self._credentials
+        offered = yield from read_subtypes(self._reader, self._send)
+        subtype = yield from choose_subtype(self._reader, self._send, offered, preference, credentials)
         if not subtype.is_encrypted:
             return (yield from self._log_in_inside(version, subtype))
         yield from self._begin_tls(subtype)
         try:
             return (yield from self._log_in_inside(version, subtype))
+        except NothingInCommon:
+            rest = preference.without_login(subtype.inner)
+            if any(rest.usable_subtypes(offered, credentials)):
+                self.second_choice = rest
+            raise
         except EndOfStream as error:
             raise SecurityFailure("target closed inside TLS instead of going on with the login") from error
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
+from rfbproxy.errors import SecurityFailure
 from rfbproxy.rfb.constants import SecurityType, VeNCryptSubtype
 from rfbproxy.rfb.credentials import Credentials
 
@@ -38,17 +39,27 @@ class Preference:
         )
 
     def only(self, word: str) -> "Preference":
-        """What is left of it where nothing but `word` will do; nothing, if it was not allowed before."""
+        """What is left of it where nothing but `word` will do; nothing, if it was not allowed before.
+
+        Raises:
+            SecurityFailure: the word means nothing here.
+        """
         if word in SUBTYPE_WORDS:
             wanted = SUBTYPE_WORDS[word]
             return replace(
                 self.only("vencrypt"), subtypes=tuple(subtype for subtype in self.subtypes if subtype is wanted)
             )
+        if word not in TYPE_WORDS:
+            raise SecurityFailure(f"the token requires security {word[:80]!r}, which is unknown here")
         return replace(self, types=tuple(kind for kind in self.types if kind is TYPE_WORDS[word]))
 
     def without(self, unwanted: SecurityType) -> "Preference":
         """The same without one security type."""
         return replace(self, types=tuple(kind for kind in self.types if kind is not unwanted))
+
+    def without_login(self, unwanted: SecurityType | None) -> "Preference":
+        """The same without the subtypes of VeNCrypt that log in so; None is Plain."""
+        return replace(self, subtypes=tuple(each for each in self.subtypes if each.inner is not unwanted))
 
     def usable_types(self, offered: Collection[int], credentials: Credentials) -> Iterable[SecurityType]:
         """Those of the types that are offered and that the credentials can satisfy, best first."""

@@ -86,7 +86,7 @@ class ServerHandshake(Encryptable):
         self._greeting = version
         self._offer = offer
         self._offered = False
-        self._accepted = False
+        self._judging = self._accepted = False
         self._refusal: str | None = None
         self.version: Version | None = None
         self.security: str | None = None
@@ -105,8 +105,11 @@ class ServerHandshake(Encryptable):
         """The credentials that were given are right, and nothing else stands in the way.
 
         Raises:
+            LocalProtocolError: none were given yet.
             RemoteProtocolError: what came with them already breaks the protocol.
         """
+        if not self._judging:
+            raise LocalProtocolError("nobody is accepted before CredentialsGiven")
         self._accepted = True
         self._advance()
 
@@ -202,6 +205,7 @@ class ServerHandshake(Encryptable):
 
     def _judge(self, version: Version, given: Credentials) -> Reading[None]:
         """Let whoever holds this machine judge the credentials."""
+        self._judging = True
         self._event(CredentialsGiven(given))
         yield from self._wait_until(lambda: self._accepted or self._refusal is not None)
         if self._refusal is not None:

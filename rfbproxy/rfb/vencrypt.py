@@ -13,7 +13,7 @@ The two bytes of consent have opposite senses. A SecurityResult follows every lo
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from rfbproxy.errors import NothingInCommon, RemoteProtocolError, SecurityFailure
+from rfbproxy.errors import LocalProtocolError, NothingInCommon, RemoteProtocolError, SecurityFailure
 from rfbproxy.rfb.constants import SecurityType, VeNCryptSubtype, subtype_name
 from rfbproxy.rfb.credentials import Credentials
 from rfbproxy.rfb.preference import Preference, satisfies
@@ -40,11 +40,17 @@ class Encryptable(Conversation):
     """A handshake in whose middle TLS may begin, which somebody else carries out."""
 
     def __init__(self) -> None:
-        self._tls_started = False
+        self._tls_due = self._tls_started = False
         super().__init__()
 
     def tls_started(self) -> None:
-        """Go on inside TLS."""
+        """Go on inside TLS.
+
+        Raises:
+            LocalProtocolError: none is due, or bytes of the peer were given meanwhile, which came in clear.
+        """
+        if not self._tls_due or self._tls_started or len(self._reader):
+            raise LocalProtocolError("TLS starts once, when it is due, and before another byte is given")
         self._tls_started = True
         self._advance()
 
@@ -56,18 +62,16 @@ class Encryptable(Conversation):
         """
         if waiting := len(self._reader):
             raise RemoteProtocolError(f"{waiting} bytes came in clear where TLS is due: they may have been injected")
+        self._tls_due = True
         self._event(TlsDue(subtype.is_anonymous))
         yield from self._wait_until(lambda: self._tls_started)
 
 
-def choose_subtype(
-    reader: Reader, send: Send, preference: Preference, credentials: Credentials
-) -> Reading[VeNCryptSubtype]:
-    """As a client: agree on a subtype, up to where TLS or, for Plain in clear, the login begins.
+def read_subtypes(reader: Reader, send: Send) -> Reading[list[int]]:
+    """As a client: agree on the version, and hear which subtypes the server offers.
 
     Raises:
-        NothingInCommon: no subtype is offered that may be used and that the credentials can satisfy.
-        SecurityFailure: the server speaks another version of VeNCrypt, or takes back what it offered.
+        SecurityFailure: the server speaks another version of VeNCrypt.
     """
     version = yield from reader.take(len(VERSION))
     if version != VERSION:
@@ -79,6 +83,18 @@ def choose_subtype(
     offered: list[int] = []
     for _ in range(count):
         offered.append((yield from reader.u32()))
+    return offered
+
+
+def choose_subtype(
+    reader: Reader, send: Send, offered: Sequence[int], preference: Preference, credentials: Credentials
+) -> Reading[VeNCryptSubtype]:
+    """As a client: choose a subtype, up to where TLS or, for Plain in clear, the login begins.
+
+    Raises:
+        NothingInCommon: no subtype is offered that may be used and that the credentials can satisfy.
+        SecurityFailure: the server takes back what it offered.
+    """
     chosen = next(iter(preference.usable_subtypes(offered, credentials)), None)
     if chosen is None:
         wanted = [subtype.inner for subtype in preference.subtypes if subtype in offered]

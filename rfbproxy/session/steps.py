@@ -56,7 +56,10 @@ class Steps:
             Refused: what `end` was called with, or `too_late()` after `timeout_s` seconds.
         """
         if self._ending is not None:
-            if not isinstance(step, Deferred):
+            if isinstance(step, Deferred):
+                step.addErrback(lambda _: None)
+                step.cancel()
+            else:
                 step.close()
             raise self._ending
         pending = step if isinstance(step, Deferred) else Deferred.fromCoroutine(step)

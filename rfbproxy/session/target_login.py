@@ -65,8 +65,8 @@ class TargetLogin:
             Refused: target-unreachable, target-auth-failed, protocol-error, or internal.
         """
         required = token.grant.require_security
-        preference = self._preference.only(required) if required else self._preference
         try:
+            preference = self._preference.only(required) if required else self._preference
             try:
                 return await self._try(token, preference)
             except NothingInCommon as error:

@@ -32,11 +32,11 @@ _VERIFY_ERRORS = {
     20: "its issuer is not trusted here",
     21: "its issuer is not trusted here",
     23: "it was revoked",
-    24: "its issuer is no CA",
     26: "it is not meant for a server",
     66: "its key is too small",
     67: "its issuer's key is too small",
     68: "its signature's digest is too weak",
+    79: "its issuer is no CA",
 }
 
 
@@ -131,14 +131,15 @@ class TargetTlsSide:
     """One connection's client side, with certificates.
 
     Args:
-        name: what the certificate must be for; None: any of the CA's will do.
+        name: what the certificate must be for, be it written with brackets, a zone or the root's dot; None: any of the
+            CA's will do.
         shown: the certificate that is shown, in words; None: none is.
         option: that names it.
     """
 
     def __init__(self, context: SSL.Context, name: str | None, shown: str | None, option: str) -> None:
         self._context = context
-        self._name = name.partition("%")[0].rstrip(".") if name is not None else None  # no zone, no root label
+        self._name = name.strip("[]").partition("%")[0].rstrip(".") if name is not None else None
         self._is_address = self._name is not None and _is_address(self._name)
         self._shown, self._option = shown, option
         self._verify_error = 0

@@ -341,7 +341,8 @@ def test_accepting_after_a_client_has_broken_the_protocol_says_nothing_more():
     with pytest.raises(RemoteProtocolError):
         machine.receive_data(GREETING + b"\x13")
     machine.data_to_send()
-    machine.accept()
+    with pytest.raises(LocalProtocolError):
+        machine.accept()
     machine.refuse("No.")
     assert machine.data_to_send() == b""
 

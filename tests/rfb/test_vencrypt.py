@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfbproxy.errors import NothingInCommon, RemoteProtocolError, SecurityFailure
+from rfbproxy.errors import LocalProtocolError, NothingInCommon, RemoteProtocolError, SecurityFailure
 from rfbproxy.rfb import (
     ClientInit,
     Credentials,
@@ -21,7 +21,14 @@ from rfbproxy.rfb import (
     Version,
     VersionAgreed,
 )
-from rfbproxy.rfb.vencrypt import Encryptable, choose_subtype, lacking, offer_subtypes, read_plain, send_plain
+from rfbproxy.rfb.vencrypt import (
+    choose_subtype,
+    lacking,
+    offer_subtypes,
+    read_plain,
+    read_subtypes,
+    send_plain,
+)
 from rfbproxy.rfb.vnc_auth import vnc_response
 from rfbproxy.secret import Secret
 from rfbproxy.wire import Conversation, EndOfStream
@@ -400,6 +407,16 @@ def test_nor_is_a_certificate_that_the_target_does_not_like():
     assert machine.second_choice is None
 
 
+def test_a_second_choice_after_sasl_inside_vencrypt_is_another_subtype():
+    """X509Vnc is offered and preferred to VNC Authentication in clear."""
+    machine = by_vencrypt(X509_SASL, X509_VNC, types=(VENCRYPT, VNC))()
+    machine.receive_data(b"RFB 003.008\n\x02\x13\x02\x00\x02\x00" + subtypes(263, 261) + b"\x01")
+    machine.tls_started()
+    with pytest.raises(NothingInCommon):
+        machine.receive_data(b"\x00\x00\x00\x06GSSAPI")
+    assert machine.second_choice == Preference((VENCRYPT, VNC), (X509_VNC,))
+
+
 # As a server
 
 
@@ -611,6 +628,28 @@ def test_a_refusal_while_tls_is_due_says_nothing_in_clear():
     assert machine.data_to_send() == FAILED + SENTENCE
 
 
+def test_nobody_is_accepted_before_the_credentials_are_there():
+    machine = server(X509_PLAIN)().machine
+    with pytest.raises(LocalProtocolError):
+        machine.accept()
+
+
+@pytest.mark.parametrize("said", [b"", b"RFB 003.008\n\x13"])
+def test_tls_is_not_started_before_it_is_due(said):
+    machine = server(X509_PLAIN)().machine
+    machine.receive_data(said)
+    with pytest.raises(LocalProtocolError):
+        machine.tls_started()
+
+
+def test_bytes_between_that_and_tls_came_in_clear():
+    machine = server(X509_PLAIN)().machine
+    machine.receive_data(chosen(X509_PLAIN))
+    machine.receive_data(b"\x00")
+    with pytest.raises(LocalProtocolError, match="before another byte"):
+        machine.tls_started()
+
+
 def test_a_wrong_vnc_password_inside_tls():
     response = vnc_response(Secret("guess"), CHALLENGE)
     outcome = run(server(X509_VNC), chosen(X509_VNC), inside=response)
@@ -663,7 +702,12 @@ def test_choosing_leaves_what_follows():
         b"\x01\x00\x00\x01\x04"  # one subtype: X509None
         b"\x01"  # TLS begins
     )
-    outcome = run(lambda: Piece(lambda *ends: choose_subtype(*ends, preference, USER)), said, trailing=b"TLS")
+
+    def choose(*ends):
+        offered = yield from read_subtypes(*ends)
+        return (yield from choose_subtype(*ends, offered, preference, USER))
+
+    outcome = run(lambda: Piece(choose), said, trailing=b"TLS")
     assert outcome.events == (X509_NONE,)
     assert outcome.sent == b"\x00\x02" + b"\x00\x00\x01\x04"
 
@@ -680,17 +724,6 @@ def test_plain_is_read_as_it_is_sent():
     send_plain(sent.extend, Credentials("Ada Lovelace", Secret("größer")))
     outcome = run(lambda: Piece(lambda reader, send: read_plain(reader)), bytes(sent), trailing=b"\x01")
     assert outcome.events == (Credentials("Ada Lovelace", Secret("größer")),)
-
-
-def test_a_machine_without_tls_in_its_middle_does_not_mind():
-    class Short(Encryptable):
-        def _converse(self):
-            self._event((yield from self._reader.u8()))
-
-    machine = Short()
-    machine.receive_data(b"\x01")
-    machine.tls_started()
-    assert machine.finished
 
 
 # Noise

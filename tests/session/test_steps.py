@@ -162,6 +162,12 @@ def test_a_timer_that_is_cancelled_with_its_step(steps, clock):
     assert clock.getDelayedCalls() == []
 
 
+def test_a_timer_that_comes_after_the_end_is_cancelled(steps, clock):
+    steps.end(ENDED)
+    assert taking(steps, deferLater(clock, 5)) == [ENDED]
+    assert clock.getDelayedCalls() == []
+
+
 # Steps that go on
 
 

@@ -358,6 +358,12 @@ def test_a_requirement_allows_nothing_that_the_operator_does_not(word):
     assert bench.target.take() == V3_8
 
 
+def test_a_requirement_that_nobody_knows_cannot_be_met():
+    """A token may be from another version, or written by hand."""
+    bench = Bench(require_security="tight")
+    bench.assert_refused(CloseReason.TARGET_AUTH_FAILED, "'tight'", dials=0)
+
+
 @pytest.mark.parametrize("word", ["vencrypt", "x509none", "x509vnc"])
 def test_a_requirement_is_not_given_up_for_a_second_try(word):
     bench = Bench(require_security=word).connect().say(*no_vencrypt_in_common(b"\x02\x01"))

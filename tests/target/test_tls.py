@@ -242,6 +242,11 @@ def test_wire_R18_a_certificate_for_somebody_else(meet, name, dns, addresses, to
     assert meet(name, pem, verify_names=False).failure is None
 
 
+def test_an_ipv6_literal_in_brackets_as_tokens_of_nova_may_have_it(meet):
+    """The dialler takes it so."""
+    assert meet("[2001:db8::7]", issued(addresses=["2001:db8::7"])).failure is None
+
+
 @pytest.mark.parametrize(
     ("name", "asked_for"),
     [
@@ -292,6 +297,15 @@ def test_wire_R18_a_certificate_that_is_not_to_be_believed(meet, what, pem, told
     assert meeting.failure.startswith("target's certificate is refused: ")
     assert told in meeting.failure
     assert not meeting.stood, "not a byte of the login is sent"
+
+
+def test_wire_R18_a_certificate_by_one_who_is_no_ca(meet):
+    key = make_key()
+    middle = Authority("no ca")
+    middle.key, middle.pem = key, CA.certify("no ca", key)
+    meeting = meet("node1", issued("node1", by=middle) + middle.pem)
+    assert not meeting.stood
+    assert "its issuer is no CA" in meeting.failure
 
 
 def test_what_stands_between_may_be_shown(meet):
