@@ -46,8 +46,13 @@ def kind_of(name: str) -> Kind:
     return NativeConnection if name == NATIVE else ClientConnection
 
 
-def listener_of(name: str, listener: Listener) -> Listener:
-    """nova-xvpvncproxy takes a GET for a CONNECT; that apart, what one listener accepts all do."""
+def listener_of(name: str, listener: Listener, config: Config) -> Listener:
+    """What sets one listener apart: nova-xvpvncproxy takes a GET for a CONNECT, native viewers have TLS of their own.
+
+    TigerVNC's viewer up to 1.12 hears nothing more once a session ticket of TLS 1.3 has come together with other data.
+    """
+    if name == NATIVE:
+        return replace(listener, tls=tls(config, before_1_3=True))
     return replace(listener, connect_by_get=name == "xvpvncproxy")
 
 
@@ -116,7 +121,7 @@ def check_native(wanted: Mapping[str, Sequence[Address]], listener: Listener) ->
         raise ConfigError("[consoleproxy] rfb_listen needs a certificate: set [DEFAULT] cert")
 
 
-def tls(config: Config) -> ServerTls | None:
+def tls(config: Config, *, before_1_3: bool = False) -> ServerTls | None:
     """TLS towards clients; nova's default certificate `self.pem` need not exist unless `ssl_only` is set.
 
     Raises:
@@ -136,6 +141,7 @@ def tls(config: Config) -> ServerTls | None:
         key,
         client_ca_certs=config.path("consoleproxy", "client_ca_certs"),
         minimum_version=config.text("console", "ssl_minimum_version") or "default",
+        before_1_3=before_1_3,
         ciphers=config.text("console", "ssl_ciphers"),
     )
 

@@ -74,7 +74,8 @@ class ConsoleProxyService(Service):
         wanted = assembly.wanted(config) if address is None else {"--listen": [address]}
         assembly.check_native(wanted, self._listener)
         self._factories = {
-            name: ClientFactory(assembly.listener_of(name, self._listener), assembly.kind_of(name)) for name in wanted
+            name: ClientFactory(assembly.listener_of(name, self._listener, config), assembly.kind_of(name))
+            for name in wanted
         }
         self._ready_answer: tuple[float, Deferred[str | None]] | None = None
         self._ports: list[IListeningPort] = []
@@ -160,6 +161,7 @@ class ConsoleProxyService(Service):
             config = self._config.again()
             listener = self._make_listener(config)
             assembly.check_native({place.listener: [place.address] for place in self._places}, listener)
+            listeners = {name: assembly.listener_of(name, listener, config) for name in self._factories}
             surroundings = self._surroundings(config)
             audit = AuditLog(config.path("consoleproxy", "audit_log"))
         except ConsoleProxyError as error:
@@ -175,7 +177,7 @@ class ConsoleProxyService(Service):
                 _log.warn("needs a restart: {options}", options=", ".join(changed))
             self._config, self._listener = config, listener
             for name, factory in self._factories.items():
-                factory.listener = assembly.listener_of(name, listener)
+                factory.listener = listeners[name]
             self._set_limits(config)
             self._visits.renew(surroundings, audit)
             _log.info("options were read again")

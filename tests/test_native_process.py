@@ -241,6 +241,17 @@ def test_a_viewer_that_does_not_trust_the_certificate(proxy, pem, tmp_path):
     assert "TLS failed" in proxy.log
 
 
+@pytest.mark.parametrize(("floor", "version"), [("default", "TLSv1.2"), ("tlsv1_3", "TLSv1.3")])
+def test_tls_1_3_is_left_out_unless_it_is_demanded(tmp_path, pem, floor, version):
+    """TigerVNC's viewer up to 1.12 stalls where a session ticket comes together with the SecurityResult."""
+    with (
+        listening(tmp_path, pem, f"[console]\nssl_minimum_version = {floor}") as proxy,
+        NativeViewer(proxy.native_port) as viewer,
+    ):
+        viewer.start_tls(str(pem))
+        assert viewer.sock.version() == version
+
+
 def test_a_port_probe_leaves_no_record(proxy):
     before = proxy.settled()
     with socket.create_connection(("127.0.0.1", proxy.native_port), TIMEOUT_S) as sock:

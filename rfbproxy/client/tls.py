@@ -24,6 +24,7 @@ class ServerTls:
         cert: PEM file: certificate, then its chain, and perhaps the key.
         key: PEM file with the key; None: it is in `cert`.
         minimum_version: a word of `[console] ssl_minimum_version`.
+        before_1_3: whether TLS ends at 1.2, unless the floor is higher.
         ciphers: OpenSSL cipher list for TLS 1.2 and below; None: OpenSSL's own.
         client_ca_certs: PEM file of CAs; a client must show a certificate of one of them. None: none is asked for.
 
@@ -37,11 +38,13 @@ class ServerTls:
         key: Path | None,
         *,
         minimum_version: str = "default",
+        before_1_3: bool = False,
         ciphers: str | None = None,
         client_ca_certs: Path | None = None,
     ) -> None:
         self._cert, self._key, self._client_ca_certs = cert, key or cert, client_ca_certs
         self._minimum_version = VERSIONS[minimum_version]
+        self._maximum_version = max(SSL.TLS1_2_VERSION, self._minimum_version) if before_1_3 else SSL.TLS1_3_VERSION
         self._ciphers = ciphers
         files = [file for file in (self._cert, self._key, client_ca_certs) if file is not None]
         self._context = FollowedContext("the certificate", files, self._make_context)
@@ -61,6 +64,7 @@ class ServerTls:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_options(_OPTIONS)
         context.set_min_proto_version(self._minimum_version)
+        context.set_max_proto_version(self._maximum_version)
         context.set_session_id(b"consoleproxy")  # sessions with client certificates cannot be resumed without
         context.set_alpn_select_callback(_select_protocol)
         use_certificate(context, self._cert, self._key, ("[DEFAULT] cert", "[DEFAULT] key"))
