@@ -9,8 +9,6 @@ from rfbproxy.errors import StoreError
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.limits import BadTokens
 
-RFB_CONSOLE_TYPES = frozenset({"novnc", "xvpvnc", "vnc-direct"})
-
 
 async def authorise(
     request: ConsoleRequest,
@@ -18,6 +16,7 @@ async def authorise(
     bad_tokens: BadTokens,
     on_found: Callable[[ConsoleToken], None],
     *,
+    console_types: Collection[str],
     allowed_origins: Collection[str],
     now: float,
 ) -> ConsoleToken:
@@ -25,6 +24,7 @@ async def authorise(
 
     Args:
         on_found: told of the token that the store has, which may still be refused.
+        console_types: what the listener is for.
         now: Unix seconds; a token is valid while `expires > now` (nova/objects/console_auth_token.py).
 
     Raises:
@@ -42,11 +42,11 @@ async def authorise(
         bad_tokens.deny(request.source, request.token, CloseReason.TOKEN_UNKNOWN, now)
         raise Refused(CloseReason.TOKEN_UNKNOWN, "the token is not in the store")
     on_found(token)
-    if token.console_type not in RFB_CONSOLE_TYPES:
+    if token.console_type not in console_types:
         raise Refused(
             CloseReason.TOKEN_UNKNOWN,
             f"the token {token.id} is for {token.console_type!r}, "
-            f"this listener is for {', '.join(sorted(RFB_CONSOLE_TYPES))}",
+            f"this listener is for {', '.join(sorted(console_types))}",
         )
     if token.expires <= now:
         bad_tokens.deny(request.source, request.token, CloseReason.TOKEN_EXPIRED, now)

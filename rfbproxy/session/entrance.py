@@ -24,9 +24,9 @@ from rfbproxy.rfb import (
 )
 from rfbproxy.session.audit import VisitRecord
 from rfbproxy.session.dialogue import Dialogue
+from rfbproxy.session.faults import client_fault
 from rfbproxy.session.steps import Steps
 from rfbproxy.stream import ClientStream
-from rfbproxy.wire import EndOfStream
 
 SHUTDOWN_PATIENCE_S = 1.0  # for a client to say its version, so that it can be told in RFB
 
@@ -143,13 +143,6 @@ class Entrance:
     def _not_greeted(self, failure: Failure) -> None:
         slow = failure.check(DeferredTimeout) is not None
         self._end(client_fault("client did not send its version in time" if slow else failure.value))
-
-
-def client_fault(what: object) -> Refused:
-    """The visit's end that a client is to blame for."""
-    if isinstance(what, EndOfStream):
-        return Refused(CloseReason.CLIENT_CLOSED, f"client {what} of the handshake")
-    return Refused(CloseReason.PROTOCOL_ERROR, str(what), websocket_code=1002)
 
 
 def _following(answered: Deferred[None]) -> Deferred[None]:

@@ -2,8 +2,10 @@
 
 Memory is bounded by back-pressure: the sink's transport pauses a flow when its buffer is full, and the flow pauses its
 source. A half-close travels through: the end of one direction does not end the other.
-A client's direction goes through a filter that follows its messages; without one, bytes are opaque.
+A direction may go through a filter that follows its messages; without one, bytes are opaque.
 """
+
+from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
@@ -11,8 +13,18 @@ from zope.interface import implementer
 
 from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.reasons import CloseReason
-from rfbproxy.rfb import ClientMessageFilter
+from rfbproxy.session.faults import client_fault, target_fault
 from rfbproxy.stream import Stream
+
+
+class MessageFilter(Interface):
+    """What follows the messages of one direction."""
+
+    def receive_data(self, data: bytes) -> bytes:
+        """Take bytes of the source, and give those that go on; raises `RemoteProtocolError`."""
+
+    def data_to_send(self) -> bytes:
+        """After an error: what goes on of the bytes before it."""
 
 
 @implementer(IPushProducer)
@@ -85,7 +97,7 @@ class FilteredFlow(Flow):
 
     __slots__ = ("_filter",)
 
-    def __init__(self, relay: "Relay", source: Stream, sink: Stream, message_filter: ClientMessageFilter) -> None:
+    def __init__(self, relay: "Relay", source: Stream, sink: Stream, message_filter: MessageFilter) -> None:
         super().__init__(relay, source, sink)
         self._filter = message_filter
 
@@ -97,7 +109,7 @@ class FilteredFlow(Flow):
             passed = self._filter.receive_data(data)
         except RemoteProtocolError as error:
             super().data_received(self._filter.data_to_send())
-            self._relay.source_broke(error)
+            self._relay.source_broke(self, error)
             return
         if passed:
             super().data_received(passed)
@@ -107,23 +119,33 @@ class Relay:
     """Carries bytes between a client and a target until both directions have ended, or one side is gone.
 
     Args:
-        message_filter: what the client says goes through it.
+        client_filter: what the client says goes through it.
+        target_filter: what the target says goes through it.
     """
 
     __slots__ = ("_done", "_reason", "to_client", "to_target")
 
-    def __init__(self, client: Stream, target: Stream, message_filter: ClientMessageFilter | None = None) -> None:
-        self.to_client = Flow(self, target, client)
-        self.to_target = (
-            Flow(self, client, target) if message_filter is None else FilteredFlow(self, client, target, message_filter)
-        )
+    def __init__(
+        self,
+        client: Stream,
+        target: Stream,
+        client_filter: MessageFilter | None = None,
+        target_filter: MessageFilter | None = None,
+    ) -> None:
+        self.to_client = self._flow(target, client, target_filter)
+        self.to_target = self._flow(client, target, client_filter)
         self._reason: CloseReason | None = None
         self._done: Deferred[CloseReason] = Deferred(lambda _: self.stop())
+
+    def _flow(self, source: Stream, sink: Stream, message_filter: MessageFilter | None) -> Flow:
+        if message_filter is None:
+            return Flow(self, source, sink)
+        return FilteredFlow(self, source, sink, message_filter)
 
     def start(self) -> Deferred[CloseReason]:
         """Relay; fires with `target-closed` or `client-closed`, whoever ended first. Cancelling it stops the relay.
 
-        It fails with `RemoteProtocolError` where the client breaks its protocol.
+        It fails with `Refused` where one side breaks its protocol.
         """
         for flow in (self.to_target, self.to_client):
             if not flow.ended:  # by what the other one found out when it started
@@ -148,11 +170,11 @@ class Relay:
         self.stop()
         self._finish()
 
-    def source_broke(self, error: RemoteProtocolError) -> None:
-        """The client broke its protocol: nothing of what it sends can be understood any more."""
+    def source_broke(self, flow: Flow, error: RemoteProtocolError) -> None:
+        """A source broke its protocol: nothing of what it sends can be understood any more."""
         self.stop()
         if not self._done.called:
-            self._done.errback(error)
+            self._done.errback(client_fault(error) if flow is self.to_target else target_fault(error))
 
     def _because_of(self, flow: Flow) -> None:
         if self._reason is None:

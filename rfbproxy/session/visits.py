@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.reasons import Refused
 from rfbproxy.session.audit import AuditLog
+from rfbproxy.session.rfb_visit import RfbVisit
 from rfbproxy.session.visit import Surroundings, Visit
 from rfbproxy.stream import ClientStream
 
@@ -19,7 +20,8 @@ class Visits:
     """Receives the clients that a listener lets through.
 
     Args:
-        surroundings: with the limits on sessions, which are asked before a visit costs anything.
+        surroundings: of the visits to come.
+        audit: where their records go.
     """
 
     def __init__(self, surroundings: Surroundings, audit: AuditLog) -> None:
@@ -37,14 +39,14 @@ class Visits:
         """Whether new visits are let in: not once `close_all` was called."""
         return self._closing is None
 
-    def open(self, request: ConsoleRequest, client: ClientStream) -> None:
+    def open(self, request: ConsoleRequest, client: ClientStream, *, kind: type[Visit] = RfbVisit) -> None:
         """Begin a visit; it lives until it ends by itself or by `close_all`."""
-        visit = Visit(uuid.uuid4().hex[:16], request, client, self._surroundings)
+        visit = kind(uuid.uuid4().hex[:16], request, client, self._surroundings)
         _log.info("[{session}] {client} comes by {way_in}", session=visit.record.session, client=request.source,
                   way_in=request.way_in)  # fmt: skip
         self._live[visit] = client
-        living = Deferred.fromCoroutine(visit.run(lambda: self._admit(request.source)))
-        living.addCallback(lambda record: None if client.silent else self._audit.write(record))
+        living = Deferred.fromCoroutine(visit.run(self._admit))
+        living.addCallback(lambda record: None if record is None or client.silent else self._audit.write(record))
         living.addErrback(lambda failure: _log.failure("[{session}] failed", failure, session=visit.record.session))
         living.addCallback(lambda _: self._ended(visit))
 
@@ -68,10 +70,9 @@ class Visits:
         for client in list(self._live.values()):
             client.abort()
 
-    def _admit(self, source: str) -> None:
+    def _admit(self) -> None:
         if self._closing is not None:
             raise self._closing
-        self._surroundings.limits.check(source)
 
     def _ended(self, visit: Visit) -> None:
         del self._live[visit]

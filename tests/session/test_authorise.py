@@ -3,8 +3,9 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from rfbproxy.errors import StoreError
 from rfbproxy.reasons import CloseReason, Refused
-from rfbproxy.session.authorise import RFB_CONSOLE_TYPES, authorise
+from rfbproxy.session.authorise import authorise
 from rfbproxy.session.limits import BadTokens
+from rfbproxy.session.rfb_visit import RfbVisit
 from tests.session.fakes import TOKEN, console_request, console_token
 
 NOW = 1_000_000.5
@@ -24,7 +25,15 @@ def ask(request, answer, now=NOW):
     store = Store(answer)
     got = []
     store.found = []
-    asking = authorise(request, store, BadTokens(), store.found.append, allowed_origins=["dashboard.example"], now=now)
+    asking = authorise(
+        request,
+        store,
+        BadTokens(),
+        store.found.append,
+        console_types=RfbVisit.console_types,
+        allowed_origins=["dashboard.example"],
+        now=now,
+    )
     Deferred.fromCoroutine(asking).addBoth(got.append)
     return getattr(got[0], "value", got[0]), store
 
@@ -38,7 +47,7 @@ def test_a_good_token():
     assert ask(console_request(), good)[0] is good
 
 
-@pytest.mark.parametrize("console_type", sorted(RFB_CONSOLE_TYPES))
+@pytest.mark.parametrize("console_type", sorted(RfbVisit.console_types))
 def test_every_rfb_console_type(console_type):
     good = token(console_type=console_type)
     assert ask(console_request(), good)[0] is good

@@ -10,7 +10,7 @@ from rfbproxy.target.dial import _unreachable
 from tests.peers import cut_text
 from tests.rfb.test_client_handshake import server_init
 from tests.session.fakes import STARTED, TOKEN, Bench, SecuringStream, refusal
-from tests.session.test_visit import AUTHORISE, CONNECT, LOGIN
+from tests.session.test_rfb_visit import AUTHORISE, CONNECT, LOGIN
 
 V3_3, V3_7, V3_8 = b"RFB 003.003\n", b"RFB 003.007\n", b"RFB 003.008\n"
 OK = b"\x00\x00\x00\x00"  # SecurityResult: OK

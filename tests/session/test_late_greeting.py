@@ -7,7 +7,7 @@ from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.target.dial import _unreachable
 from tests.rfb.test_client_handshake import server_init
 from tests.session.fakes import Bench, refusal
-from tests.session.test_visit import AUTHORISE, CONNECT, DESKTOP, HANDSHAKE_TIMEOUT_S, LOGIN, OFFER, OK, V3_8
+from tests.session.test_rfb_visit import AUTHORISE, CONNECT, DESKTOP, HANDSHAKE_TIMEOUT_S, LOGIN, OFFER, OK, V3_8
 
 WAITING = [AUTHORISE, CONNECT, *LOGIN]
 UNACCEPTED = [pytest.param(count, id=f"after {WAITING[count - 1][0] if count else 'nothing'}") for count in range(5)]

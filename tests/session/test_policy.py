@@ -10,7 +10,7 @@ from rfbproxy.session.policy import POWER_LIMIT
 from tests.peers import cut_text
 from tests.rfb.test_messages import MESSAGES, set_encodings, xvp
 from tests.session.fakes import Bench
-from tests.session.test_visit import DESKTOP, STEPS, V3_8
+from tests.session.test_rfb_visit import DESKTOP, STEPS, V3_8
 
 POWER = xvp(2) + xvp(3) + xvp(4) + xvp(9, version=2) + xvp(1)
 

@@ -12,8 +12,8 @@ from rfbproxy.rfb import Preference, SecurityType, ServerInit, VeNCryptSubtype
 from rfbproxy.rfb.vnc_auth import vnc_response
 from rfbproxy.secret import Secret
 from rfbproxy.session.audit import VisitRecord
+from rfbproxy.session.rfb_target import RfbTarget
 from rfbproxy.session.steps import Steps
-from rfbproxy.session.target_login import TargetLogin
 from rfbproxy.target.dial import _unreachable
 from tests.rfb.test_client_handshake import server_init
 from tests.session.fakes import FakeDialler, SecuringStream, console_token
@@ -51,7 +51,7 @@ class Bench:
         self.dialler = FakeDialler()
         self.steps = Steps(self.clock)
         self.record = VisitRecord("0123456789abcdef", "now")
-        self.login = TargetLogin(self.dialler, preference, FakeTls(), TIMEOUT_S, self.steps, self.record)
+        self.login = RfbTarget(self.dialler, preference, FakeTls(), TIMEOUT_S, self.steps, self.record)
         self.targets = []
         token = console_token(internal_access_path=path, grant=Grant(username, password, **grant))
         self.outcome = self.begin(self.login.log_in(token))

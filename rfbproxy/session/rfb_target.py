@@ -1,40 +1,30 @@
-"""The target's side of a visit up to the relay: reach the machine that a token names, and log in to it."""
+"""The target's side of a VNC visit up to the relay: reach the machine that a token names, and log in to it."""
 
 import os
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 
 from twisted.logger import Logger
 
 from rfbproxy.consoleauth import ConsoleToken
-from rfbproxy.errors import NothingInCommon, RemoteProtocolError, SecurityFailure
+from rfbproxy.errors import NothingInCommon, SecurityFailure
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.rfb import ClientHandshake, Credentials, LoggedIn, Preference, ServerInit, TlsDue
 from rfbproxy.session.audit import VisitRecord
 from rfbproxy.session.dialogue import Dialogue
 from rfbproxy.session.steps import Steps
+from rfbproxy.session.target_side import TargetSide
 from rfbproxy.stream import Stream, TlsSide
 from rfbproxy.target.dial import Dialler
 from rfbproxy.target.preamble import ConnectPreamble, PreambleRefused
 from rfbproxy.target.tls import TargetTls
-from rfbproxy.wire import EndOfStream
-
-T = TypeVar("T")
 
 _log = Logger()
 
 
-class TargetLogin:
-    """One visit's way to its target.
+class RfbTarget(TargetSide):
+    """One visit's way to its VNC server.
 
     Args:
         preference: security that the operator allows.
-        tls: makes the client side of TLS inside VeNCrypt.
-        timeout_s: seconds for each step of the handshake.
-        record: learns what was agreed on.
-
-    Attributes:
-        stream: the connection, once there is one.
     """
 
     def __init__(
@@ -46,15 +36,10 @@ class TargetLogin:
         steps: Steps,
         record: VisitRecord,
     ) -> None:
-        self._dialler = dialler
+        super().__init__(dialler, tls, timeout_s, steps, record)
         self._preference = preference
-        self._tls = tls
-        self._timeout_s = timeout_s
-        self._steps = steps
-        self._record = record
         self._talk: Dialogue | None = None
         self._handshake: ClientHandshake | None = None
-        self.stream: Stream | None = None
 
     async def log_in(self, token: ConsoleToken) -> Stream:
         """Connect and log in; a target whose favourite security leads nowhere is dialled once more for its next one.
@@ -92,16 +77,9 @@ class TargetLogin:
         talk.give_back()
         return desktop
 
-    def close(self) -> None:
-        """Let the target go."""
-        if self.stream is not None:
-            self.stream.on_end = None
-            self.stream.close()
-
     async def _try(self, token: ConsoleToken, preference: Preference) -> Stream:
         """Connect and log in, in place of what was tried before."""
-        self.close()
-        stream = await self._steps.take(self._reach(token))
+        stream = await self._reach(token.host, token.port)
         if token.internal_access_path:
             await self._knock(stream, token.internal_access_path)
         credentials = Credentials(token.grant.username, token.grant.password)
@@ -114,10 +92,6 @@ class TargetLogin:
             self._record.target_version = str(handshake.version) if handshake.version else None
         self._record.target_security = login.security
         return stream
-
-    async def _reach(self, token: ConsoleToken) -> Stream:
-        self.stream = await self._dialler.dial(token.host, token.port)
-        return self.stream
 
     async def _knock(self, stream: Stream, path: str) -> None:
         try:
@@ -134,18 +108,3 @@ class TargetLogin:
         if failure is None or not (self._talk and self._talk.silent_inside) or failure in str(error):
             return str(error)
         return f"{error}: {failure}"
-
-    async def _step(self, step: Coroutine[Any, Any, T]) -> T:
-        """Take a step of the target's handshake, within its deadline."""
-        try:
-            return await self._steps.take(
-                step,
-                self._timeout_s,
-                lambda: Refused(CloseReason.TARGET_UNREACHABLE, "target was silent in the handshake"),
-            )
-        except (SecurityFailure, PreambleRefused):
-            raise
-        except EndOfStream as error:
-            raise Refused(CloseReason.TARGET_UNREACHABLE, f"target {error} of its handshake") from error
-        except RemoteProtocolError as error:
-            raise Refused(CloseReason.PROTOCOL_ERROR, str(error)) from error
