@@ -118,7 +118,7 @@ class Config:
         except (cfg.Error, ValueError, OSError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
         self._check_origins()
-        _ = self.security_preference, self.rfb_listen  # judged now
+        _ = self.security_preference, self.rfb_listen, self.spice_listen, self.spice_tls_listen  # judged now
         for console_type in BASE_URLS:
             self.base_url(console_type)
         self.trusted_proxies = tuple(self._trusted(self["consoleproxy", "trusted_proxies"]))
@@ -217,8 +217,20 @@ class Config:
         Raises:
             ConfigError: one of them is no address.
         """
-        option = "[consoleproxy] rfb_listen"
-        found = [parse_address(word, option) for word in self.words("consoleproxy", "rfb_listen") if word]
+        return self._listen("rfb_listen")
+
+    @property
+    def spice_listen(self) -> tuple[Address, ...]:
+        """Where native SPICE viewers are listened for, as `rfb_listen`."""
+        return self._listen("spice_listen")
+
+    @property
+    def spice_tls_listen(self) -> tuple[Address, ...]:
+        """Where those are listened for that begin with TLS, as `rfb_listen`."""
+        return self._listen("spice_tls_listen")
+
+    def _listen(self, name: str) -> tuple[Address, ...]:
+        found = [parse_address(word, f"[consoleproxy] {name}") for word in self.words("consoleproxy", name) if word]
         return tuple(
             replace(address, path=str(self.base / address.path)) if address.path is not None else address
             for address in dict.fromkeys(found)

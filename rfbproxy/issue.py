@@ -6,10 +6,19 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from rfbproxy.consoleauth import ConsoleToken, Grant, SqlStore, access_url, hash_token, new_token
-from rfbproxy.errors import ConfigError
+from rfbproxy.errors import ConfigError, SecurityFailure
 from rfbproxy.secret import Secret
+from rfbproxy.spice import USUAL_CHANNELS, channel_name, password_bytes
+from rfbproxy.spice.constants import LINKABLE
+from rfbproxy.x509_subject import parse_subject
 
 EXPIRES_LIMIT = 2**31 - 1  # nova's column is a 32-bit integer
+SPICE_TYPES = ("spice-html5", "spice-direct")
+ALLOWABLE_CHANNELS = tuple(channel_name(channel) for channel in sorted(LINKABLE - USUAL_CHANNELS))
+
+# What one protocol has and the other has not
+VNC_ALONE = ("username", "internal_access_path", "require_security", "allow_power")
+SPICE_ALONE = ("host_subject", "allow_channels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,8 @@ class Console:
     tls_name: str | None = None
     require_security: str | None = None
     allow_power: bool = False
+    host_subject: str | None = None
+    allow_channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,7 @@ def issue(store: SqlStore, console: Console, *, base: str, ttl: int, now: int) -
         ConfigError: something of the console cannot be used.
         StoreError: the store cannot take it.
     """
+    _check_options(console)
     token = new_token()
     row = ConsoleToken(
         token_hash=hash_token(token),
@@ -81,10 +93,37 @@ def issue(store: SqlStore, console: Console, *, base: str, ttl: int, now: int) -
             tls_name=_host(console.tls_name) if console.tls_name is not None else None,
             require_security=console.require_security,
             allow_power=console.allow_power or None,
+            host_subject=console.host_subject,
+            allow_channels=tuple(dict.fromkeys(console.allow_channels)) or None,
         ),
     )
     store.create(token, row, now)
     return Issued(Secret(token), Secret(access_url(console.console_type, base, token)), row)
+
+
+def _check_options(console: Console) -> None:
+    """Refuse what the protocol of this console type has no use for, or cannot carry."""
+    is_spice = console.console_type in SPICE_TYPES
+    for name in VNC_ALONE if is_spice else SPICE_ALONE:
+        if getattr(console, name) not in (None, (), False):
+            raise ConfigError(
+                f"{name} does not go with console type {console.console_type!r}, "
+                f"but with {'VNC' if is_spice else 'SPICE'} consoles alone"
+            )
+    if is_spice:
+        _check_spice(console)
+
+
+def _check_spice(console: Console) -> None:
+    try:
+        password_bytes(console.password)
+    except SecurityFailure as error:
+        raise ConfigError(f"console type {console.console_type!r}: {error}") from error
+    if console.host_subject is not None:
+        parse_subject(console.host_subject)
+    for word in console.allow_channels:
+        if word not in ALLOWABLE_CHANNELS:
+            raise ConfigError(f"allow_channels: {word!r} is not one of {', '.join(ALLOWABLE_CHANNELS)}")
 
 
 def _host(host: str) -> str:

@@ -96,10 +96,36 @@ VNC = [
     cfg.StrOpt("vencrypt_ca_certs", help="PEM file of CAs that targets' certificates come from; unset: the system's."),
     cfg.StrOpt("vencrypt_client_cert", help="PEM file of the certificate to show to targets that ask for one."),
     cfg.StrOpt("vencrypt_client_key", help="PEM file of its key, if it is not in `vencrypt_client_cert`."),
+    cfg.StrOpt(
+        "keymap",
+        default="en-us",
+        deprecated_opts=_old("vnc_keymap") + _old("vnc_keymap", group="vnc"),
+        help="Keyboard of machines, for `graphics-xml`; empty: the viewer's.",
+    ),
+    cfg.StrOpt(
+        "server_listen",
+        default="127.0.0.1",
+        deprecated_opts=_old("vncserver_listen") + _old("vncserver_listen", group="vnc"),
+        help="Where machines' VNC servers listen, for `graphics-xml`.",
+    ),
+    cfg.StrOpt(
+        "server_proxyclient_address",
+        default="127.0.0.1",
+        deprecated_opts=_old("vncserver_proxyclient_address") + _old("vncserver_proxyclient_address", group="vnc"),
+        help="Where nova tells proxies to reach them; not used here, for a token says it.",
+    ),
 ]
 
 SPICE = [
-    cfg.BoolOpt("enabled", default=False, help="Listen for SPICE consoles; not yet done: a warning is logged."),
+    cfg.BoolOpt("enabled", default=False, help="Listen for SPICE consoles."),
+    cfg.BoolOpt("agent_enabled", default=True, help="Whether `graphics-xml` gives machines the agent's channel."),
+    cfg.StrOpt(
+        "html5proxy_host",
+        default="0.0.0.0",  # noqa: S104 - nova's default
+        deprecated_opts=_old("spicehtml5proxy_host"),
+        help="Where to listen for browsers and for viewers that come by CONNECT, as `[vnc] novncproxy_host`.",
+    ),
+    cfg.PortOpt("html5proxy_port", default=6082, deprecated_opts=_old("spicehtml5proxy_port"), help="Its port."),
     cfg.StrOpt(
         "html5proxy_base_url",
         default="http://127.0.0.1:6082/spice_auto.html",
@@ -110,6 +136,18 @@ SPICE = [
         "spice_direct_proxy_base_url",
         default="http://127.0.0.1:13002/nova",
         help="What access URLs of type spice-direct begin with.",
+    ),
+    cfg.StrOpt("keymap", default="en-us", help="Keyboard of machines, for `graphics-xml`; empty: the viewer's."),
+    cfg.StrOpt("server_listen", default="127.0.0.1", help="Where machines' SPICE servers listen, for `graphics-xml`."),
+    cfg.StrOpt(
+        "server_proxyclient_address",
+        default="127.0.0.1",
+        help="Where nova tells proxies to reach them; not used here, for a token says it.",
+    ),
+    cfg.BoolOpt(
+        "require_secure",
+        default=False,
+        help="Reach targets by TLS alone; `graphics-xml` makes machines that take nothing else.",
     ),
 ]
 
@@ -176,6 +214,27 @@ CONSOLEPROXY = [
         help="Where to listen for native VNC viewers: host:port, [IPv6]:port or unix:PATH, separated by commas. They "
         "log in by VeNCrypt X509Plain with the token as password, any user; this needs `cert`. Empty: nowhere.",
     ),
+    cfg.ListOpt(
+        "spice_listen",
+        default=[],
+        help="Where to listen for native SPICE viewers, as `rfb_listen`; the token is the SPICE password. Where there "
+        "is a `cert`, TLS is taken too, and a viewer that comes in clear is told to use it. Empty: nowhere.",
+    ),
+    cfg.ListOpt(
+        "spice_tls_listen",
+        default=[],
+        help="Where to listen for those that begin with TLS; this needs `cert`. Empty: nowhere.",
+    ),
+    cfg.StrOpt(
+        "spice_ca_certs", help="PEM file of CAs that SPICE targets' certificates come from; unset: the system's."
+    ),
+    cfg.StrOpt(
+        "spice_second_main",
+        default="refuse",
+        choices=["refuse", "take-over"],
+        help="When a viewer opens a console whose token has a live SPICE session: refuse the newcomer, or end that "
+        "session.",
+    ),
     cfg.Opt(
         "login_timeout_s", type=_deadline, default=60, help="For a person to type the token into a native VNC viewer."
     ),
@@ -223,25 +282,8 @@ GROUPS: dict[str, list[cfg.Opt]] = {
 
 # Options of nova's that other programs read (the compute service, libvirt's XML), or that changed nothing here ever.
 FOREIGN: dict[str, frozenset[str]] = {
-    "vnc": frozenset(
-        [
-            "keymap",
-            "vnc_keymap",
-            "server_listen",
-            "vncserver_listen",
-            "server_proxyclient_address",
-            "vncserver_proxyclient_address",
-        ]
-    ),
     "spice": frozenset(
         [
-            "agent_enabled",
-            "keymap",
-            "server_listen",
-            "server_proxyclient_address",
-            "html5proxy_host",
-            "html5proxy_port",
-            "require_secure",
             "image_compression",
             "jpeg_compression",
             "zlib_compression",

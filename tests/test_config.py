@@ -201,6 +201,15 @@ def test_an_address_is_printed_as_it_is_read(text):
     assert str(parse_address(text, "it")) == text
 
 
+@pytest.mark.parametrize("name", ["spice_listen", "spice_tls_listen"])
+def test_where_native_spice_viewers_are_listened_for(tmp_path, name):
+    assert getattr(config(tmp_path), name) == ()
+    found = getattr(config(tmp_path, f"[consoleproxy]\n{name} = [::1]:5930, unix:spice, [::1]:5930"), name)
+    assert found == (Address("::1", 5930), Address(path=str(tmp_path / "spice")))
+    told = refused(tmp_path, f"[consoleproxy]\n{name} = 5930")
+    assert told == f"[consoleproxy] {name}: '5930' is not an address; host:port, [IPv6]:port or unix:PATH is"
+
+
 def test_native_viewers_need_a_certificate(tmp_path):
     def judge(config):
         assembly.check_native(assembly.wanted(config), make_listener(tls=assembly.tls(config)))
@@ -234,3 +243,41 @@ def test_the_url_of_consoles_for_native_viewers(tmp_path, listen, my_ip, url):
 def test_without_a_port_there_is_no_such_url(tmp_path, listen):
     told = refused(tmp_path, f"[consoleproxy]\nrfb_listen = {listen}", lambda config: config.base_url("vnc-direct"))
     assert told == "console type 'vnc-direct' needs a host and port in [consoleproxy] rfb_listen"
+
+
+# SPICE
+
+
+def test_spice_has_novas_defaults(tmp_path):
+    read = config(tmp_path)
+    assert read.addresses("spice", "html5proxy") == (Address("0.0.0.0", 6082),)
+    assert read.flag("spice", "agent_enabled")
+    assert not read.flag("spice", "require_secure")
+    assert read.text("consoleproxy", "spice_second_main") == "refuse"
+    for group in ("vnc", "spice"):
+        assert read.text(group, "keymap") == "en-us"
+        assert read.text(group, "server_listen") == read.text(group, "server_proxyclient_address") == "127.0.0.1"
+
+
+def test_old_names_of_novas(tmp_path):
+    read = config(
+        tmp_path,
+        "[DEFAULT]\nspicehtml5proxy_host = 192.0.2.1\nspicehtml5proxy_port = 7082\nvnc_keymap = de\n"
+        "[vnc]\nvncserver_listen = 192.0.2.2\nvncserver_proxyclient_address = 192.0.2.3\n",
+    )
+    assert read.addresses("spice", "html5proxy") == (Address("192.0.2.1", 7082),)
+    assert read.text("vnc", "keymap") == "de"
+    assert read.text("vnc", "server_listen") == "192.0.2.2"
+    assert read.text("vnc", "server_proxyclient_address") == "192.0.2.3"
+    assert read.unknown == ()
+
+
+def test_what_nova_alone_reads_is_known(tmp_path):
+    names = ["image_compression", "jpeg_compression", "zlib_compression", "playback_compression", "streaming_mode"]
+    assert config(tmp_path, "[spice]\n" + "".join(f"{name} = x\n" for name in names)).unknown == ()
+
+
+def test_a_second_main_is_refused_or_takes_over(tmp_path):
+    assert config(tmp_path, "[consoleproxy]\nspice_second_main = take-over")["consoleproxy", "spice_second_main"]
+    told = refused(tmp_path, "[consoleproxy]\nspice_second_main = share")
+    assert told.startswith("[consoleproxy] spice_second_main: ")

@@ -59,6 +59,10 @@ def _values(text: str | bytes, *, sealed: bool) -> dict[str, Any]:
 
 def _value(field: Field[Any], value: object) -> object:
     kind, sealed = field.metadata["kind"], field.metadata["sealed"]
-    if type(value) is not (str if sealed else kind):
+    if kind is tuple:
+        right = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    else:
+        right = type(value) is (str if sealed else kind)
+    if not right:
         raise StoreError(f"{field.name} of a console token's grant is of the wrong type")
     return kind(value)

@@ -31,7 +31,7 @@ def _sealed(kind: Callable[[str], object]) -> dict[str, object]:
 
 
 def _policy(kind: type) -> dict[str, object]:
-    """Of a field that lies in the store as JSON; `kind` is what its value must be."""
+    """Of a field that lies in the store as JSON; `kind` is what its value must be, a tuple one of str."""
     return {"kind": kind, "sealed": False}
 
 
@@ -49,6 +49,8 @@ class Grant:
     tls_name: str | None = field(default=None, metadata=_policy(str))  # that the target's certificate must be for
     require_security: str | None = field(default=None, metadata=_policy(str))  # the only security that will do
     allow_power: bool | None = field(default=None, metadata=_policy(bool))  # xvp messages: shutdown, reboot, reset
+    host_subject: str | None = field(default=None, metadata=_policy(str))  # of the SPICE target's certificate
+    allow_channels: tuple[str, ...] | None = field(default=None, metadata=_policy(tuple))  # SPICE's, beyond the usual
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ GRANTS = st.builds(
     password=st.none() | st.builds(Secret, st.text(st.characters(codec=None, exclude_categories=()))),
     idle_timeout_s=st.none() | st.integers(),
     time_limit_s=st.none() | st.integers(),
+    host_subject=st.none() | st.text(),
+    allow_channels=st.none() | st.lists(st.text()).map(tuple),
 )
 
 
@@ -46,6 +48,11 @@ def test_only_policy_is_in_clear():
         ('{"password": "x"}', "password.*unknown here"),
         ('{"idle_timeout_s": "60"}', "idle_timeout_s.*wrong type"),
         ('{"idle_timeout_s": true}', "idle_timeout_s.*wrong type"),
+        ('{"host_subject": ["CN=a"]}', "host_subject.*wrong type"),
+        ('{"allow_channels": "usbredir"}', "allow_channels.*wrong type"),
+        ('{"allow_channels": ["usbredir", 9]}', "allow_channels.*wrong type"),
+        ('{"allow_channels": {"usbredir": true}}', "allow_channels.*wrong type"),
+        ('{"allow_channels": null}', "allow_channels.*wrong type"),
     ],
 )
 def test_a_policy_half_understood_is_refused(policy, says):
