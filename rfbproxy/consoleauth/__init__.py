@@ -1,22 +1,28 @@
 """Console tokens: what they are, the URLs that carry them, and the store that keeps them.
 
-`token`, `access_url`, `sealing` and `grants` are plain values and functions; `schema`, `database` and `sql` are the
-synchronous store, used by the command line; `threaded` puts a store behind threads for the service, and alone knows
-Twisted, so it is imported by its own name. `session`, `service` and `cli` may import from here; `client` and `target`
-do not. Imports only `rfbproxy.errors` and `rfbproxy.secret`.
+`token`, `access_url`, `sealing` and `grants` are plain values and functions; `schema`, `database`, `sql` and
+`spice_sessions` are the synchronous store, used by the command line; `threaded` puts a store behind threads for the
+service, and alone knows Twisted, so it is imported by its own name. `session`, `service` and `cli` may import from
+here; `client` and `target` do not. Imports only `rfbproxy.errors` and `rfbproxy.secret`.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection, Mapping
 from typing import Protocol
 
 from rfbproxy.consoleauth.access_url import access_url
+from rfbproxy.consoleauth.spice_sessions import LIVE_S, ChannelRow, Location, SpiceClaim
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.consoleauth.token import CONSOLE_TYPES, ConsoleToken, Grant, hash_token, new_token
 
 __all__ = [
     "CONSOLE_TYPES",
+    "LIVE_S",
+    "ChannelRow",
     "ConsoleToken",
     "Grant",
+    "Location",
+    "SpiceClaim",
+    "SpiceSessions",
     "SqlStore",
     "TokenStore",
     "access_url",
@@ -33,3 +39,41 @@ class TokenStore(Protocol):
 
     def ping(self) -> Awaitable[None]:
         """Fail unless the store answers."""
+
+
+class SpiceSessions(Protocol):
+    """Which SPICE sessions have tokens, as a session sees it; all calls fail with `StoreError`.
+
+    What each is for is told by `rfbproxy.consoleauth.spice_sessions.SpiceSessionTable`.
+    """
+
+    def claim(
+        self, token_hash: str, session: str, client: str, now: int, *, take_over: bool
+    ) -> Awaitable[SpiceClaim | None]:
+        """Make `session` the one that has this token; None where another has it."""
+
+    def begin(self, token_hash: str, session: str, connection_id: int, now: int) -> Awaitable[None]:
+        """Say which SPICE session id the target has told."""
+
+    def find(self, token_hash: str, connection_id: int, now: int) -> Awaitable[SpiceClaim | None]:
+        """The live session of this token and this SPICE session id."""
+
+    def keep(self, sessions: Mapping[str, str], now: int) -> Awaitable[None]:
+        """Let the claims of these sessions (token hashes by session) live on."""
+
+    def living(self, sessions: Collection[str], now: int) -> Awaitable[frozenset[str]]:
+        """Those of these sessions that still have their token."""
+
+    def move(self, token_hash: str, session: str, location: Location, until: int) -> Awaitable[None]:
+        """Say that the machine has moved, and let go of the claim."""
+
+    def end(self, token_hash: str, session: str) -> Awaitable[None]:
+        """Let go of the claim."""
+
+    def note_channel(
+        self, session: str, link: str, name: str, to_client: int, to_target: int, now: int
+    ) -> Awaitable[None]:
+        """Say what a channel on another proxy than main's has relayed."""
+
+    def take_channels(self, session: str) -> Awaitable[list[ChannelRow]]:
+        """What those channels have relayed, for once."""

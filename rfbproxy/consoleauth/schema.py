@@ -1,6 +1,10 @@
-"""The two tables of a token store: nova's `console_auth_tokens`, column for column, and `console_grants`."""
+"""The tables of a token store: nova's `console_auth_tokens`, column for column, and ours.
+
+`console_grants` marks a database as ours; the other tables of ours are made where they are missing.
+"""
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     DateTime,
     Index,
@@ -48,6 +52,40 @@ GRANTS = Table(
     mysql_engine="InnoDB",
     mysql_charset="utf8",
 )
+
+SPICE_SESSIONS = Table(
+    "console_spice_sessions",
+    _METADATA,
+    Column("token_hash", String(255), primary_key=True),
+    Column("session", String(32)),  # null: nobody has the token
+    Column("client", String(64)),
+    Column("connection_id", BigInteger),  # u32; null: the target has not told it yet
+    Column("kept_until", Integer, nullable=False),  # of the session; unix seconds
+    Column("host", String(255)),
+    Column("port", Integer),
+    Column("tls_port", Integer),
+    Column("host_subject", Text),
+    Column("moved_until", Integer),  # of the four above; unix seconds; null: the machine is where the token says
+    Index("console_spice_sessions_session_idx", "session"),
+    mysql_engine="InnoDB",
+    mysql_charset="utf8",
+)
+
+SPICE_CHANNELS = Table(
+    "console_spice_channels",
+    _METADATA,
+    Column("session", String(32), primary_key=True),
+    Column("link", String(32), primary_key=True),
+    Column("name", String(32), nullable=False),
+    Column("bytes_to_client", BigInteger, nullable=False),
+    Column("bytes_to_target", BigInteger, nullable=False),
+    Column("touched", Integer, nullable=False),  # unix seconds
+    mysql_engine="InnoDB",
+    mysql_charset="utf8",
+)
+
+# What is kept beside the grants, wherever those are. Grants first: they tell whose a database is.
+OURS = (GRANTS, SPICE_SESSIONS, SPICE_CHANNELS)
 
 # What a token cannot be read without: nova added the other columns over the years.
 REQUIRED = frozenset({"token_hash", "console_type", "host", "port", "instance_uuid", "expires"})

@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from rfbproxy.consoleauth.database import Database
 from rfbproxy.consoleauth.grants import grant_row, read_grant
-from rfbproxy.consoleauth.schema import GRANTS, REQUIRED, TOKENS
+from rfbproxy.consoleauth.schema import GRANTS, OURS, REQUIRED, TOKENS
+from rfbproxy.consoleauth.spice_sessions import SpiceSessionTable
 from rfbproxy.consoleauth.token import ConsoleToken, Grant, hash_token
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, TokenInUse
 
@@ -25,11 +26,13 @@ class _Opened:
         columns: those of our `TOKENS` that the table really has.
         ours: whether the tokens are ours to write; their grants are then in the same database.
         state: where the grants of nova's tokens are, if anywhere.
+        spice_sessions: beside the grants, so None where those are nowhere.
     """
 
     columns: tuple[ColumnElement[Any], ...]
     ours: bool
-    state: Database | None = None
+    state: Database | None
+    spice_sessions: SpiceSessionTable | None
 
 
 class SqlStore:
@@ -40,7 +43,8 @@ class SqlStore:
 
     Args:
         url: SQLAlchemy URL of the database with the tokens.
-        state_url: that of the database with the grants, where the tokens are nova's; None: such tokens have none.
+        state_url: that of the database with the grants and the SPICE sessions, where the tokens are nova's; None: such
+            tokens have neither.
     """
 
     def __init__(self, url: str, state_url: str | None = None) -> None:
@@ -52,6 +56,14 @@ class SqlStore:
     def in_memory(self) -> bool:
         """Whether all of it is on the one connection of a memory database, so that more threads gain nothing."""
         return self._database.in_memory
+
+    @property
+    def spice_sessions(self) -> SpiceSessionTable:
+        """Which SPICE sessions have tokens."""
+        sessions = self._opened().spice_sessions
+        if sessions is None:
+            raise StoreError(f"token store {self._database.name} is nova's, and there is no state database beside it")
+        return sessions
 
     def open(self) -> None:
         """Connect, and make or recognise the tables; no connection is kept, so the program may still fork."""
@@ -152,8 +164,14 @@ class SqlStore:
         return self._delete(which)
 
     def purge(self, now: int) -> int:
-        """Delete the tokens that are no longer valid, and return how many; nova's are left to nova (0)."""
-        return self._delete(TOKENS.c.expires <= now) if self._opened().ours else 0
+        """Delete the tokens that are no longer valid, and return how many; nova's are left to nova (0).
+
+        What is dead of the SPICE sessions goes too, uncounted.
+        """
+        opened = self._opened()
+        if opened.spice_sessions is not None:
+            opened.spice_sessions.purge(now)
+        return self._delete(TOKENS.c.expires <= now) if opened.ours else 0
 
     def _delete(self, which: ColumnElement[bool]) -> int:
         with self._database.writing() as connection:
@@ -190,12 +208,14 @@ class SqlStore:
             if tables and GRANTS.name not in tables:
                 raise StoreError(f"token store {database.name}: it has tables, but no {TOKENS.name} among them")
             # Grants first: a database left with tokens alone would look like nova's.
-            database.make_tables(GRANTS, TOKENS)
+            database.make_tables(*OURS, TOKENS)
         present = database.columns(TOKENS)
         if missing := REQUIRED - present:
             raise StoreError(f"token store {database.name}: {TOKENS.name} lacks the columns {sorted(missing)}")
         columns = tuple(column for column in TOKENS.c if column.name in present)
-        return _Opened(columns, ours=not novas, state=self._open_state() if novas else None)
+        state = self._open_state() if novas else None
+        own = state if novas else database
+        return _Opened(columns, not novas, state, SpiceSessionTable(own) if own is not None else None)
 
     def _open_state(self) -> Database | None:
         state = self._state
@@ -204,7 +224,7 @@ class SqlStore:
             tables = state.tables()
             if TOKENS.name in tables and GRANTS.name not in tables:
                 raise StoreReadOnly(f"token store {state.name} is nova's: grants cannot be kept there")
-            state.make_tables(GRANTS)
+            state.make_tables(*OURS)
         return state
 
 

@@ -1,6 +1,6 @@
 """A synchronous token store behind a thread pool of its own: the face that the service sees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from rfbproxy.consoleauth.spice_sessions import ChannelRow, Location, SpiceClaim, SpiceSessionTable
 from rfbproxy.consoleauth.token import ConsoleToken
 from rfbproxy.errors import StoreError
 
@@ -22,6 +23,10 @@ class BlockingStore(Protocol):
     @property
     def in_memory(self) -> bool:
         """Whether more than one thread gains nothing."""
+
+    @property
+    def spice_sessions(self) -> SpiceSessionTable:
+        """Which SPICE sessions have tokens; raises `StoreError` where that is not kept."""
 
     def find(self, token: str) -> ConsoleToken | None:
         """The token, be it valid or not."""
@@ -42,6 +47,9 @@ class ThreadedStore:
         store: an open store.
         reactor: where the Deferreds fire.
         threads: how many calls may run at once; a memory database gets one.
+
+    Attributes:
+        spice_sessions: which SPICE sessions have tokens.
     """
 
     def __init__(self, store: BlockingStore, reactor: IReactorFromThreads, threads: int = 4) -> None:
@@ -52,6 +60,7 @@ class ThreadedStore:
         self._unfinished = 0
         self._running = False
         self._stopped: Deferred[None] | None = None
+        self.spice_sessions = ThreadedSpiceSessions(self._in_table)
 
     def start(self) -> None:
         """Let calls run."""
@@ -76,8 +85,11 @@ class ThreadedStore:
         return self._call(self._store.ping)
 
     def purge(self, now: int) -> Deferred[int]:
-        """Delete the tokens that are no longer valid."""
+        """Delete the tokens that are no longer valid, and what is dead of the SPICE sessions."""
         return self._call(lambda: self._store.purge(now))
+
+    def _in_table(self, function: Callable[[SpiceSessionTable], T]) -> Deferred[T]:
+        return self._call(lambda: function(self._store.spice_sessions))
 
     def _call(self, function: Callable[[], T]) -> Deferred[T]:
         if not self._running:
@@ -108,3 +120,59 @@ class ThreadedStore:
             stopped, self._stopped = self._stopped, None
             self._pool.stop()
             stopped.callback(None)
+
+
+class _InTable(Protocol):
+    """Calls a function with the table, on a thread."""
+
+    def __call__(self, function: Callable[[SpiceSessionTable], T]) -> Deferred[T]:
+        """What the function returns or raises."""
+
+
+class ThreadedSpiceSessions:
+    """A `SpiceSessionTable`, answered by Deferreds; see there what each call is for."""
+
+    def __init__(self, in_table: _InTable) -> None:
+        self._in_table = in_table
+
+    def claim(
+        self, token_hash: str, session: str, client: str, now: int, *, take_over: bool
+    ) -> Deferred[SpiceClaim | None]:
+        """See `SpiceSessionTable.claim`."""
+        return self._in_table(lambda table: table.claim(token_hash, session, client, now, take_over=take_over))
+
+    def begin(self, token_hash: str, session: str, connection_id: int, now: int) -> Deferred[None]:
+        """See `SpiceSessionTable.begin`."""
+        return self._in_table(lambda table: table.begin(token_hash, session, connection_id, now))
+
+    def find(self, token_hash: str, connection_id: int, now: int) -> Deferred[SpiceClaim | None]:
+        """See `SpiceSessionTable.find`."""
+        return self._in_table(lambda table: table.find(token_hash, connection_id, now))
+
+    def keep(self, sessions: Mapping[str, str], now: int) -> Deferred[None]:
+        """See `SpiceSessionTable.keep`."""
+        kept = dict(sessions)  # the caller's may change before its turn comes
+        return self._in_table(lambda table: table.keep(kept, now))
+
+    def living(self, sessions: Collection[str], now: int) -> Deferred[frozenset[str]]:
+        """See `SpiceSessionTable.living`."""
+        asked = frozenset(sessions)
+        return self._in_table(lambda table: table.living(asked, now))
+
+    def move(self, token_hash: str, session: str, location: Location, until: int) -> Deferred[None]:
+        """See `SpiceSessionTable.move`."""
+        return self._in_table(lambda table: table.move(token_hash, session, location, until))
+
+    def end(self, token_hash: str, session: str) -> Deferred[None]:
+        """See `SpiceSessionTable.end`."""
+        return self._in_table(lambda table: table.end(token_hash, session))
+
+    def note_channel(
+        self, session: str, link: str, name: str, to_client: int, to_target: int, now: int
+    ) -> Deferred[None]:
+        """See `SpiceSessionTable.note_channel`."""
+        return self._in_table(lambda table: table.note_channel(session, link, name, to_client, to_target, now))
+
+    def take_channels(self, session: str) -> Deferred[list[ChannelRow]]:
+        """See `SpiceSessionTable.take_channels`."""
+        return self._in_table(lambda table: table.take_channels(session))

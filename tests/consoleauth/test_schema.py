@@ -57,6 +57,15 @@ def test_tables_left_half_made_are_completed(store, file):
         assert again.find(token) == console
 
 
+def test_ours_of_before_spice_sessions_gains_their_tables(store, file):
+    token, console = create(store)
+    run(file, "DROP TABLE console_spice_sessions; DROP TABLE console_spice_channels")
+    with opened(file) as again:
+        assert again.find(token) == console
+        assert again.spice_sessions.living(["s"], NOW) == frozenset()
+        assert again.spice_sessions.take_channels("s") == []
+
+
 def test_ours_without_tls_port_takes_tokens_without_one(store, file):
     run(file, "ALTER TABLE console_auth_tokens DROP COLUMN tls_port")
     with opened(file) as again:

@@ -1,11 +1,14 @@
 import queue
 import threading
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
 from rfbproxy.consoleauth import threaded
+from rfbproxy.consoleauth.spice_sessions import LIVE_S, ChannelRow, Location, SpiceClaim
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.consoleauth.token import Grant
@@ -91,6 +94,44 @@ def test_it_answers_for_an_sql_store(reactor):
     assert reactor.result(store.find("T")) is None
     reactor.result(store.stop())
     inner.close()
+
+
+def test_it_answers_for_spice_sessions(reactor):
+    inner = SqlStore("sqlite://")
+    inner.open()
+    store = ThreadedStore(inner, reactor)
+    store.start()
+    sessions, location = store.spice_sessions, Location("node2", 5900)
+    claimed = SpiceClaim("T", "a", "192.0.2.7/32")
+    assert reactor.result(sessions.claim("T", "a", "192.0.2.7/32", 0, take_over=False)) == claimed
+    assert reactor.result(sessions.claim("T", "b", "192.0.2.8/32", 0, take_over=False)) is None
+    reactor.result(sessions.begin("T", "a", 7, 0))
+    assert reactor.result(sessions.find("T", 7, 0)) == replace(claimed, connection_id=7)
+    reactor.result(sessions.keep({"a": "T"}, 10))
+    assert reactor.result(sessions.living(["a", "b"], LIVE_S)) == {"a"}
+    reactor.result(sessions.note_channel("a", "l", "display", 1, 2, 0))
+    assert reactor.result(sessions.take_channels("a")) == [ChannelRow("display", 1, 2)]
+    reactor.result(sessions.move("T", "a", location, 100))
+    assert reactor.result(sessions.claim("T", "b", "", 20, take_over=False)).moved_to == location
+    reactor.result(sessions.end("T", "b"))
+    assert reactor.result(sessions.living(["a", "b"], 20)) == frozenset()
+    reactor.result(store.stop())
+    inner.close()
+
+
+def test_what_the_caller_changes_after_the_call_is_not_looked_at(reactor, store, gated):
+    asked = []
+    gated.spice_sessions = SimpleNamespace(
+        keep=lambda sessions, now: asked.append(sessions), living=lambda sessions, now: asked.append(sessions)
+    )
+    blocking = [store.find("running"), store.find("running")]
+    mine = {"a": "T"}
+    calls = [store.spice_sessions.keep(mine, 0), store.spice_sessions.living(mine, 0)]
+    mine.clear()
+    gated.gate.set()
+    for call in (*blocking, *calls):
+        reactor.result(call)
+    assert sorted(map(list, asked)) == [["a"], ["a"]]
 
 
 def test_errors_arrive(reactor, store):
