@@ -30,10 +30,29 @@ _NOVNC_FOLDERS = (
 _log = Logger()
 
 
+# The listeners by their names, which LISTEN_FDNAMES may use, and the protocol of the consoles of each.
+PROTOCOLS = {
+    "novncproxy": "vnc",
+    "xvpvncproxy": "vnc",
+    NATIVE: "vnc",
+    "html5proxy": "spice",
+    "spice": "spice",
+    "spice_tls": "spice",
+}
+NATIVE_SPICE = ("spice", "spice_tls")
+
+
 def wanted(config: Config) -> Mapping[str, Sequence[Address]]:
-    """Where each listener listens, by its name."""
-    listeners = {listener: config.addresses("vnc", listener) for listener in ("novncproxy", "xvpvncproxy")}
-    return {**listeners, NATIVE: config.rfb_listen}
+    """Where each listener listens, by its name: those of the protocols that are enabled."""
+    found = {
+        "novncproxy": config.addresses("vnc", "novncproxy"),
+        "xvpvncproxy": config.addresses("vnc", "xvpvncproxy"),
+        NATIVE: config.rfb_listen,
+        "html5proxy": config.addresses("spice", "html5proxy"),
+        "spice": config.spice_listen,
+        "spice_tls": config.spice_tls_listen,
+    }
+    return {name: addresses for name, addresses in found.items() if config.flag(PROTOCOLS[name], "enabled")}
 
 
 def is_asked_for(config: Config, listener: str) -> bool:
@@ -53,6 +72,8 @@ def listener_of(name: str, listener: Listener, config: Config) -> Listener:
     """
     if name == NATIVE:
         return replace(listener, tls=tls(config, before_1_3=True))
+    if name in NATIVE_SPICE:
+        return replace(listener, is_native=True)
     return replace(listener, connect_by_get=name == "xvpvncproxy")
 
 
@@ -62,8 +83,10 @@ def warn(config: Config) -> None:
         _log.warn("unknown option {name} is ignored", name=name)
     if (config.text("DEFAULT", "record") or "False").lower() != "false":
         _log.warn("[DEFAULT] record is set, but this version does not record: sessions are NOT recorded")
-    if config.flag("spice", "enabled"):
-        _log.warn("[spice] enabled is set, but this version does not speak SPICE: it is NOT listened for")
+    for name in (NATIVE, *NATIVE_SPICE):
+        if config.words("consoleproxy", f"{name}_listen") and not config.flag(PROTOCOLS[name], "enabled"):
+            _log.warn("[consoleproxy] {name}_listen does nothing: [{protocol}] enabled is False",
+                      name=name, protocol=PROTOCOLS[name])  # fmt: skip
 
 
 def tls_only(config: Config) -> bool:
@@ -111,14 +134,15 @@ def target_tls(config: Config) -> TargetTls:
     )
 
 
-def check_native(wanted: Mapping[str, Sequence[Address]], listener: Listener) -> None:
-    """Native viewers send their token inside TLS.
+def check_tls(wanted: Mapping[str, Sequence[Address]], *, has_tls: bool) -> None:
+    """Some listeners are for clients inside TLS alone.
 
     Raises:
-        ConfigError: they are listened for, and there is no certificate.
+        ConfigError: one of them is wanted, and there is no certificate.
     """
-    if wanted.get(NATIVE) and listener.tls is None:
-        raise ConfigError("[consoleproxy] rfb_listen needs a certificate: set [DEFAULT] cert")
+    for name in (NATIVE, "spice_tls"):
+        if wanted.get(name) and not has_tls:
+            raise ConfigError(f"[consoleproxy] {name}_listen needs a certificate: set [DEFAULT] cert")
 
 
 def tls(config: Config, *, before_1_3: bool = False) -> ServerTls | None:

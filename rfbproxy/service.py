@@ -1,7 +1,8 @@
 """Assembles the console proxy from its options, and carries it from start to a clean end."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from time import time
 from types import FrameType
@@ -30,10 +31,14 @@ from rfbproxy.listening import places
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.audit import AuditLog
 from rfbproxy.session.limits import Limits
+from rfbproxy.session.rfb_visit import RfbVisit
+from rfbproxy.session.spice_visit import SpiceVisit
 from rfbproxy.session.visit import Surroundings
 from rfbproxy.session.visits import Visits
+from rfbproxy.spice_assembly import SpiceParts
 from rfbproxy.systemd import notify, take_sockets
 
+LISTEN = "--listen"  # the listener that an argument asks for
 PURGE_INTERVAL_S = 300.0
 READY_KEPT_S = 2.0
 READY_TIMEOUT_S = 5.0
@@ -45,8 +50,13 @@ NEEDS_RESTART = (
     ("vnc", "novncproxy_port"),
     ("vnc", "xvpvncproxy_host"),
     ("vnc", "xvpvncproxy_port"),
+    ("spice", "enabled"),
+    ("spice", "html5proxy_host"),
+    ("spice", "html5proxy_port"),
     ("consoleauth", "connection"),
     ("consoleproxy", "rfb_listen"),
+    ("consoleproxy", "spice_listen"),
+    ("consoleproxy", "spice_tls_listen"),
     ("consoleproxy", "state_connection"),
     ("consoleproxy", "unix_socket_mode"),
 )
@@ -58,24 +68,34 @@ class ConsoleProxyService(Service):
     """The running proxy: its listeners, its store and its visits.
 
     Everything that can fail for a reason of configuration has failed before this exists.
+
+    Args:
+        wanted: where each listener listens, by its name.
+        protocols: of the consoles of each listener, by its name: vnc or spice.
     """
 
-    def __init__(self, config: Config, store: SqlStore, reactor: Any, *, address: Address | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: SqlStore,
+        reactor: Any,
+        wanted: Mapping[str, Sequence[Address]],
+        protocols: Mapping[str, str],
+    ) -> None:
         self._reactor = reactor
         self._config = self._started_with = config
+        self._protocols = {name: protocols[name] for name in wanted}
         self._store = ThreadedStore(store, reactor)
         self._limits, self._waiting_room = Limits(), WaitingRoom()
         self._set_limits(config)
+        self._spice = SpiceParts(self._store.spice_sessions, reactor) if "spice" in self._protocols.values() else None
         self._visits = Visits(
             self._surroundings(config),
             AuditLog(config.path("consoleproxy", "audit_log")),
         )
-        self._listener = self._make_listener(config)
-        wanted = assembly.wanted(config) if address is None else {"--listen": [address]}
-        assembly.check_native(wanted, self._listener)
+        self._listeners = self._make_listeners(config, wanted)
         self._factories = {
-            name: ClientFactory(assembly.listener_of(name, self._listener, config), assembly.kind_of(name))
-            for name in wanted
+            name: ClientFactory(listener, assembly.kind_of(name)) for name, listener in self._listeners.items()
         }
         self._ready_answer: tuple[float, Deferred[str | None]] | None = None
         self._ports: list[IListeningPort] = []
@@ -102,6 +122,7 @@ class ConsoleProxyService(Service):
             self._reactor,
             time,
             self._limits,
+            None if self._spice is None else self._spice.surroundings(config, has_tls=assembly.tls(config) is not None),
         )
 
     def _set_limits(self, config: Config) -> None:
@@ -114,42 +135,55 @@ class ConsoleProxyService(Service):
             int(config.number("consoleproxy", "max_unauthenticated_per_source")),
         )
 
-    def _make_listener(self, config: Config) -> Listener:
-        head_timeout_s = config.number("consoleproxy", "handshake_timeout_s")
+    def _make_listeners(self, config: Config, wanted: Mapping[str, Sequence[Address]]) -> dict[str, Listener]:
+        bases = {protocol: self._make_listener(config, protocol) for protocol in set(self._protocols.values())}
+        assembly.check_tls(wanted, has_tls=any(base.tls is not None for base in bases.values()))
+        return {name: assembly.listener_of(name, bases[protocol], config) for name, protocol in self._protocols.items()}
+
+    def _make_listener(self, config: Config, protocol: str) -> Listener:
+        """What all listeners of a protocol have in common."""
         tls_only = assembly.tls_only(config)
         pages = Pages(
-            assembly.folders(config), config.words("console", "allowed_origins"), self.ready, strict_transport=tls_only
+            assembly.folders(config),
+            config.words("console", "allowed_origins"),
+            self.ready,
+            strict_transport=tls_only,
         )
         return Listener(
-            open_console=self._visits.open,
+            open_console=partial(self._visits.open, kind=SpiceVisit if protocol == "spice" else RfbVisit),
             pages=PageSite(pages, reactor=self._reactor),
             websockets=ClientWebSocketFactory(config.number("consoleproxy", "ping_interval_s"), self._reactor),
-            head_timeout_s=head_timeout_s,
+            head_timeout_s=config.number("consoleproxy", "handshake_timeout_s"),
             trusted_proxies=lambda source: is_trusted(source, config.trusted_proxies),
             waiting_room=self._waiting_room,
             clock=self._reactor,
             tls=assembly.tls(config),
             tls_only=tls_only,
+            is_spice=protocol == "spice",
         )
 
     @property
     def has_tls(self) -> bool:
         """Whether clients may come in encrypted."""
-        return self._listener.tls is not None
+        return any(listener.tls is not None for listener in self._listeners.values())
 
     def startService(self) -> None:
         """Accept clients."""
         super().startService()
         assembly.warn(self._config)
         self._store.start()
+        if self._spice is not None:
+            self._spice.start()
         for place in self._strangers:
             _log.warn("a socket was handed over that is no listener's: {address}", address=str(place.address))
             place.socket.close()
         self._ports = [place.open(self._factories[place.listener], self._reactor) for place in self._places]
         self._purging.start(PURGE_INTERVAL_S, now=False)
         for place in self._places:
+            protocol = self._protocols[place.listener].upper()
             how = " (handed over)" if place.handed_over else ""
-            _log.info("listening for VNC consoles on {address}{how}", address=str(place.address), how=how)
+            _log.info("listening for {protocol} consoles on {address}{how}",
+                      protocol=protocol, address=str(place.address), how=how)  # fmt: skip
         self._reactor.callWhenRunning(notify, "READY=1")
 
     def reload(self) -> None:
@@ -159,9 +193,7 @@ class ConsoleProxyService(Service):
         notify("RELOADING=1")
         try:
             config = self._config.again()
-            listener = self._make_listener(config)
-            assembly.check_native({place.listener: [place.address] for place in self._places}, listener)
-            listeners = {name: assembly.listener_of(name, listener, config) for name in self._factories}
+            listeners = self._make_listeners(config, {place.listener: [place.address] for place in self._places})
             surroundings = self._surroundings(config)
             audit = AuditLog(config.path("consoleproxy", "audit_log"))
         except ConsoleProxyError as error:
@@ -175,7 +207,7 @@ class ConsoleProxyService(Service):
             ]
             if changed:
                 _log.warn("needs a restart: {options}", options=", ".join(changed))
-            self._config, self._listener = config, listener
+            self._config, self._listeners = config, listeners
             for name, factory in self._factories.items():
                 factory.listener = listeners[name]
             self._set_limits(config)
@@ -209,6 +241,8 @@ class ConsoleProxyService(Service):
         for factory in self._factories.values():
             factory.abort_all()
         await deferLater(self._reactor, 0, lambda: None)
+        if self._spice is not None:
+            self._spice.stop()
         await self._store.stop()
         _log.info("stopped")
 
@@ -235,7 +269,7 @@ class ConsoleProxyService(Service):
         return await answer
 
     async def _check_ready(self) -> str | None:
-        if not websocket_opens(self._listener):
+        if not all(websocket_opens(listener) for listener in self._listeners.values() if not listener.is_native):
             return "A WebSocket cannot be opened."
         asking = self._store.ping()
         asking.addTimeout(READY_TIMEOUT_S, self._reactor)
@@ -254,20 +288,28 @@ class ConsoleProxyService(Service):
 
 
 def make_service(
-    config: Config, reactor: Any, *, store: SqlStore | None = None, address: Address | None = None
+    config: Config,
+    reactor: Any,
+    *,
+    store: SqlStore | None = None,
+    address: Address | None = None,
+    protocol: str = "vnc",
 ) -> ConsoleProxyService:
     """Open and bind everything that the options name.
 
     Args:
         store: instead of the one in `[consoleauth] connection`.
-        address: where to listen instead of `[vnc] novncproxy_host`.
+        address: where to listen instead of everywhere that the options name.
+        protocol: of the consoles there.
 
     Raises:
         ConfigError, StoreError: one line that says what cannot be used.
     """
-    if address is None and not config.flag("vnc", "enabled"):
-        raise ConfigError("[vnc] enabled is False, and there is nothing else to listen for")
-    return ConsoleProxyService(config, store or open_store(config), reactor, address=address)
+    wanted = assembly.wanted(config) if address is None else {LISTEN: [address]}
+    if not wanted:
+        raise ConfigError("[vnc] enabled is False and so is [spice] enabled: there is nothing to listen for")
+    protocols = {**assembly.PROTOCOLS, LISTEN: protocol}
+    return ConsoleProxyService(config, store or open_store(config), reactor, wanted, protocols)
 
 
 def open_store(config: Config) -> SqlStore:

@@ -186,6 +186,7 @@ class ClientStream(Stream):
         on_authorised: told once the client's token is good.
         is_authorised: whether it is.
         inner_tls: the proxy's side of TLS inside RFB, for a client that gives its token there.
+        inside_tls: whether the client has put TLS inside the tunnel that it came by.
         crowded_out: whether the connection was dropped before, because too many wait.
         silent: whether nothing ever came from a client that is greeted first, as from a port scanner.
     """
@@ -194,8 +195,14 @@ class ClientStream(Stream):
     on_authorised: Callable[[], None] | None = None
     is_authorised: bool = False
     inner_tls: TlsSide | None = None
+    inside_tls: bool = False
     crowded_out: bool = False
     silent: bool = False
+
+    @property
+    def token_inside(self) -> bool:
+        """Whether the client gives its token inside the handshake."""
+        return self.inner_tls is not None
 
     def accept(self) -> None:
         """Tell the client, in the words of its way in, that desktop protocol follows."""

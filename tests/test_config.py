@@ -5,7 +5,6 @@ from rfbproxy.config import Address, Config, is_trusted, parse_address
 from rfbproxy.errors import ConfigError
 from rfbproxy.rfb import Preference, SecurityType, VeNCryptSubtype
 from tests.certificates import certificate
-from tests.client.callers import make_listener
 
 
 def trusted(tmp_path, value):
@@ -210,14 +209,18 @@ def test_where_native_spice_viewers_are_listened_for(tmp_path, name):
     assert told == f"[consoleproxy] {name}: '5930' is not an address; host:port, [IPv6]:port or unix:PATH is"
 
 
-def test_native_viewers_need_a_certificate(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "enabled"),
+    [("rfb_listen", "[vnc]"), ("spice_tls_listen", "[vnc]\nenabled = False\n[spice]\nenabled = True")],
+)
+def test_native_viewers_need_a_certificate(tmp_path, name, enabled):
     def judge(config):
-        assembly.check_native(assembly.wanted(config), make_listener(tls=assembly.tls(config)))
+        assembly.check_tls(assembly.wanted(config), has_tls=assembly.tls(config) is not None)
 
-    told = refused(tmp_path, "[consoleproxy]\nrfb_listen = 127.0.0.1:5900", judge)
-    assert told == "[consoleproxy] rfb_listen needs a certificate: set [DEFAULT] cert"
+    text = f"{enabled}\n[consoleproxy]\n{name} = 127.0.0.1:5900"
+    assert refused(tmp_path, text, judge) == f"[consoleproxy] {name} needs a certificate: set [DEFAULT] cert"
     certificate(tmp_path / "self.pem", tmp_path / "self.pem")
-    judge(config(tmp_path, "[consoleproxy]\nrfb_listen = 127.0.0.1:5900"))
+    judge(config(tmp_path, text))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ IO = {"socket", "ssl", "time", "random", "secrets", "os", "asyncio", "select", "
 DOORS = (
     "rfbproxy.service",
     "rfbproxy.assembly",
+    "rfbproxy.spice_assembly",
     "rfbproxy.cli",
     "rfbproxy.tap",
     "rfbproxy.foreground",
@@ -118,7 +119,9 @@ def test_what_client_and_target_share_knows_neither(module):
     [
         module
         for module in MODULES
-        if not module.startswith(("__main__.", "cli.", "foreground.", "tap.", "service.", "assembly."))
+        if not module.startswith(
+            ("__main__.", "cli.", "foreground.", "tap.", "service.", "assembly.", "spice_assembly.")
+        )
     ],
 )
 def test_only_the_doors_assemble(module):
@@ -138,6 +141,7 @@ def test_the_law_is_held_over_every_module():
         "foreground.py",
         "issue.py",
         "listening.py",
+        "spice_assembly.py",
     }
     top |= {"log_file.py", "options.py", "service.py", "systemd.py", "tap.py", "web/__init__.py"}
     held = {

@@ -78,6 +78,7 @@ def test_nova_W01_a_console_is_relayed_and_recorded(proxy, echoing):
         "target_security": "None",
         "bytes_to_client": 13,
         "bytes_to_target": 13,
+        "channels": None,
         "power": None,
         "close_reason": "client-closed",
     }

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from twisted.internet.interfaces import (
-    IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
     IOpenSSLServerConnectionCreator,
@@ -18,19 +17,21 @@ from twisted.internet.interfaces import (
     IReactorTime,
     ITCPTransport,
 )
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.web.server import Site
 from zope.interface import implementer
 
+from rfbproxy.client import spice
 from rfbproxy.client.connect import WAY_IN, ConnectStream, read_connect, wants_connect
 from rfbproxy.client.forwarded import Forwarded, who_asks
 from rfbproxy.client.http_head import HEAD_LIMIT, HeadReader, HttpError, RequestHead
 from rfbproxy.client.pages import PAGE_METHODS, PageChannel
 from rfbproxy.client.proxy_protocol import ProxyHeader, ProxyHeaderReader
 from rfbproxy.client.request import ConsoleRequest, token_of
+from rfbproxy.client.tls import TLS_HANDSHAKE, inside_tls
 from rfbproxy.client.tls_only import check_plain
 from rfbproxy.client.waiting_room import Place, WaitingRoom, crowd_out
 from rfbproxy.client.websocket import ClientWebSocketFactory, opening_handshake
@@ -39,7 +40,6 @@ from rfbproxy.stream import ClientStream
 from rfbproxy.tls import tls_failure
 from rfbproxy.transport import end_sending
 
-TLS_HANDSHAKE = 0x16  # content type of a TLS ClientHello (RFC 8446 section 5.1)
 KEEP_ALIVE_S = 60.0  # a connection without a request
 PAGE_TIMEOUT_S = 300.0  # for a client to take one page
 LINGER_S = 2.0  # for a refused client to read why
@@ -64,6 +64,8 @@ class Listener:
         tls_only: whether clients that do not are refused, health checks excepted.
         waiting_room: where connections without a good token are counted.
         connect_by_get: whether a GET for a console's URL is meant as a CONNECT, as nova-xvpvncproxy took it.
+        is_spice: whether its consoles are SPICE, whose viewers may put TLS inside a CONNECT.
+        is_native: whether clients speak SPICE from the first byte, and no HTTP.
     """
 
     open_console: OpenConsole
@@ -75,6 +77,8 @@ class Listener:
     tls: IOpenSSLServerConnectionCreator | None = None
     tls_only: bool = False
     connect_by_get: bool = False
+    is_spice: bool = False
+    is_native: bool = False
     waiting_room: WaitingRoom = field(default_factory=WaitingRoom)
 
 
@@ -102,7 +106,7 @@ class ClientConnection(Protocol):
         self._client = Forwarded(source)  # who is behind the source
         self._place: Place = Place(listener.waiting_room, self.abort) if outside is None else outside._place
         self._preface = ProxyHeaderReader() if outside is None else None
-        self._owner: IProtocol | None = None  # TLS, a WebSocket or raw RFB; gets everything from then on
+        self._owner: IProtocol | None = None  # TLS, a WebSocket, or bare RFB or SPICE; gets everything from then on
         self._page: PageChannel | None = None  # while it answers
         self._reader = HeadReader()
         self._unheard = bytearray()  # what came after the request that is being answered
@@ -130,7 +134,7 @@ class ClientConnection(Protocol):
             self._hear()
 
     def readConnectionLost(self) -> None:
-        """The client sends nothing more, but reads: what is owed still goes out; only pages and raw RFB go on."""
+        """The client sends nothing more, but reads: what is owed still goes out; only a WebSocket goes on no more."""
         self._half_closed = True
         if IHalfCloseableProtocol.providedBy(self._owner):
             self._owner.readConnectionLost()
@@ -195,6 +199,8 @@ class ClientConnection(Protocol):
                 self._read_preface(self._preface, data)
             elif data[0] == TLS_HANDSHAKE and not self._spoken and not self._encrypted:
                 self._start_tls(data)
+            elif self._listener.is_native:
+                self._open_native(data)
             else:
                 self._read(data)
         self._hearing = False
@@ -246,9 +252,7 @@ class ClientConnection(Protocol):
             self.abort()
             return
         inner = ClientConnection(self._listener, self._source, outside=self)
-        factory = TLSMemoryBIOFactory(self._listener.tls, False, _Wrapped(inner), self._listener.clock)
-        factory.noisy = False
-        self._hand_over(factory.buildProtocol(None), data)
+        self._hand_over(inside_tls(inner, self._listener.tls, self._listener.clock), data)
 
     def _serve(self, head: RequestHead) -> None:
         self._client = who_asks(self._source, head, self._listener.trusted_proxies)
@@ -280,7 +284,17 @@ class ClientConnection(Protocol):
         stream = ConnectStream(asked, self._listener.clock)
         rest = bytes(self._unheard)
         self._unheard.clear()
-        self._hand_over(stream.protocol, rest)
+        inside = spice.Tunnel(stream, self._listener.tls, self._listener.clock) if self._listener.is_spice else None
+        self._hand_over(inside or stream.protocol, rest)
+        self._open_console(request, stream)
+        if self._half_closed:
+            stream.deliver_eof()
+
+    def _open_native(self, data: bytes) -> None:
+        self._spoken = True
+        stream = spice.NativeSpiceStream(self._listener.clock)
+        request = ConsoleRequest(spice.WAY_IN, self._source, token=None, encrypted=self._encrypted)
+        self._hand_over(stream.protocol, data)
         self._open_console(request, stream)
         if self._half_closed:
             stream.deliver_eof()
@@ -344,15 +358,3 @@ class ClientConnection(Protocol):
             end_sending(self.transport)
         else:
             self.transport.loseConnection()  # type: ignore[union-attr]
-
-
-class _Wrapped(Factory):
-    """The protocol inside TLS."""
-
-    noisy = False
-
-    def __init__(self, inner: ClientConnection) -> None:
-        self._inner = inner
-
-    def buildProtocol(self, addr: IAddress | None) -> ClientConnection:
-        return self._inner

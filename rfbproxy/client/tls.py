@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IProtocol, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from rfbproxy.errors import ConfigError
 from rfbproxy.tls import VERSIONS, FollowedContext, attempt, trust, use_certificate
 
+TLS_HANDSHAKE = 0x16  # content type of a TLS ClientHello (RFC 8446 section 5.1): the first byte of such a client
 PROTOCOL = b"http/1.1"  # of ALPN (RFC 7301)
 
 _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE
@@ -88,3 +90,22 @@ def _demand_certificates(context: SSL.Context, cas: Path) -> None:
 def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> Any:
     """HTTP/1.1 if it is offered; a client that offers others alone gets no answer, for it may understand us yet."""
     return PROTOCOL if PROTOCOL in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+def inside_tls(protocol: IProtocol, tls: IOpenSSLServerConnectionCreator, clock: IReactorTime) -> TLSMemoryBIOProtocol:
+    """TLS around a protocol, for a connection that has shown that it begins with TLS."""
+    factory = TLSMemoryBIOFactory(tls, False, _Inner(protocol), clock)
+    factory.noisy = False
+    return factory.buildProtocol(None)
+
+
+class _Inner(Factory):
+    """The protocol inside TLS."""
+
+    noisy = False
+
+    def __init__(self, protocol: IProtocol) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return self._protocol

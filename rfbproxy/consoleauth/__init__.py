@@ -22,7 +22,7 @@ __all__ = [
     "Grant",
     "Location",
     "SpiceClaim",
-    "SpiceSessions",
+    "SpiceSessionStore",
     "SqlStore",
     "TokenStore",
     "access_url",
@@ -41,7 +41,7 @@ class TokenStore(Protocol):
         """Fail unless the store answers."""
 
 
-class SpiceSessions(Protocol):
+class SpiceSessionStore(Protocol):
     """Which SPICE sessions have tokens, as a session sees it; all calls fail with `StoreError`.
 
     What each is for is told by `rfbproxy.consoleauth.spice_sessions.SpiceSessionTable`.

@@ -33,6 +33,7 @@ class VisitRecord:
     bytes_to_client: int = 0  # desktop protocol after negotiation, without framing
     bytes_to_target: int = 0
     close_reason: str | None = None
+    channels: list[str] | None = None  # of a SPICE session, `name` or `name:id`
     power: list[str] | None = None  # requests of the xvp extension, as `policy.ClientPolicy` words them
 
 

@@ -19,6 +19,7 @@ async def authorise(
     console_types: Collection[str],
     allowed_origins: Collection[str],
     now: float,
+    may_have_expired: bool = False,
 ) -> ConsoleToken:
     """Look the token up, once nothing cheaper refuses the client.
 
@@ -26,6 +27,7 @@ async def authorise(
         on_found: told of the token that the store has, which may still be refused.
         console_types: what the listener is for.
         now: Unix seconds; a token is valid while `expires > now` (nova/objects/console_auth_token.py).
+        may_have_expired: whether that is not asked, because a session that began in time must live besides.
 
     Raises:
         Refused: origin-refused, token-unknown, token-expired, or internal where the store fails.
@@ -48,8 +50,18 @@ async def authorise(
             f"the token {token.id} is for {token.console_type!r}, "
             f"this listener is for {', '.join(sorted(console_types))}",
         )
-    if token.expires <= now:
+    if token.expires <= now and not may_have_expired:
         bad_tokens.deny(request.source, request.token, CloseReason.TOKEN_EXPIRED, now)
         raise Refused(CloseReason.TOKEN_EXPIRED, f"the token {token.id} expired {now - token.expires:.0f} s ago")
     check_origin_scheme(request.origin, request.forwarded_proto, token.access_url_base)
     return token
+
+
+def check_origin(request: ConsoleRequest, token: ConsoleToken, allowed_origins: Collection[str]) -> None:
+    """Judge the Origin of a client whose token is known to be good.
+
+    Raises:
+        Refused: origin-refused.
+    """
+    check_origin_host(request.origin, request.host, allowed_origins)
+    check_origin_scheme(request.origin, request.forwarded_proto, token.access_url_base)

@@ -70,11 +70,6 @@ class Entrance:
         self._talk = Dialogue(client, self._handshake, steps.clock, tls)
         self._greeted: Deferred[None] | None = None  # fires once the client has answered the greeting
 
-    @property
-    def takes_token_inside(self) -> bool:
-        """Whether the client gives its token inside the handshake."""
-        return self._client.inner_tls is not None
-
     def greet(self) -> None:
         """Send the greeting, and hear the client's version meanwhile."""
         greeted: Deferred[None] = Deferred()
@@ -89,7 +84,7 @@ class Entrance:
         Raises:
             Refused: the client broke the protocol or was too slow.
         """
-        if not self.takes_token_inside or self._greeted is None:
+        if not self._client.token_inside or self._greeted is None:
             return request
         await self._steps.take(_following(self._greeted))
         given = await self._hear(CredentialsGiven, self._handshake.offer, self._login_timeout_s)
@@ -107,7 +102,7 @@ class Entrance:
             self.greet()
         assert self._greeted is not None  # noqa: S101 - just now at the latest
         await self._steps.take(_following(self._greeted))
-        let_in = self._handshake.accept if self.takes_token_inside else self._handshake.offer
+        let_in = self._handshake.accept if self._client.token_inside else self._handshake.offer
         entered = await self._hear(ClientInit, let_in, self._timeout_s)
         self._talk.give_back()
         self._record.client_security = entered.security

@@ -47,7 +47,7 @@ class RfbVisit(Visit):
         admit()
         self._world.limits.check(self._request.source)
         request = await self._entrance.request(self._request)
-        token = await self._authorise(request, token_inside=self._entrance.takes_token_inside)
+        token = await self._authorise(request, token_inside=self._client.token_inside)
         self._count_session()
         target = await self._target.log_in(token)
         target.on_end = lambda: self.end(Refused(CloseReason.TARGET_UNREACHABLE, "target left during the handshake"))

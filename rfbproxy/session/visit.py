@@ -18,6 +18,7 @@ from rfbproxy.session.deadlines import Deadlines
 from rfbproxy.session.faults import client_fault
 from rfbproxy.session.limits import Limits
 from rfbproxy.session.relay import Relay
+from rfbproxy.session.spice_surroundings import SpiceSurroundings
 from rfbproxy.session.steps import Steps, unstoppable
 from rfbproxy.stream import ClientStream
 from rfbproxy.target.dial import Dialler
@@ -45,7 +46,11 @@ class VisitRules:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a visit needs of the world."""
+    """What a visit needs of the world.
+
+    Attributes:
+        spice: None where no SPICE is listened for.
+    """
 
     rules: VisitRules
     store: TokenStore
@@ -54,6 +59,7 @@ class Surroundings:
     clock: IReactorTime
     wall_clock: Callable[[], float]  # Unix seconds
     limits: Limits = field(default_factory=Limits)
+    spice: SpiceSurroundings | None = None
 
 
 class Visit(ABC):
@@ -135,16 +141,19 @@ class Visit(ABC):
             return client_fault(self._client.broken)
         return Refused(CloseReason.CLIENT_CLOSED, "client left during the handshake")
 
-    async def _authorise(self, request: ConsoleRequest, *, token_inside: bool) -> ConsoleToken:
+    async def _authorise(
+        self, request: ConsoleRequest, *, token_inside: bool, may_have_expired: bool = False
+    ) -> ConsoleToken:
         """Judge the token, and let the client in.
 
         Args:
             token_inside: it came inside the handshake, and is denied at the same time whatever is wrong with it.
+            may_have_expired: see `authorise`.
         """
         await self._wait_for_guesses(request.source)
         begun = self._world.clock.seconds()
         try:
-            token = await self._find(request)
+            token = await self._find(request, may_have_expired)
         except Refused as refused:
             if token_inside and refused.reason in _DENIED:
                 wait = max(0.0, begun + DENIAL_S - self._world.clock.seconds())
@@ -180,7 +189,7 @@ class Visit(ABC):
         record.token, record.instance, record.console_type = token.id, token.instance_uuid, token.console_type
         record.target = token.target
 
-    async def _find(self, request: ConsoleRequest) -> ConsoleToken:
+    async def _find(self, request: ConsoleRequest, may_have_expired: bool) -> ConsoleToken:
         asking = authorise(
             request,
             self._world.store,
@@ -189,6 +198,7 @@ class Visit(ABC):
             console_types=self.console_types,
             allowed_origins=self._rules.allowed_origins,
             now=self._world.wall_clock(),
+            may_have_expired=may_have_expired,
         )
         return await self._steps.take(
             unstoppable(asking),  # a bad token counts, though its client did not wait for the answer

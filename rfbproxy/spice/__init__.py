@@ -22,11 +22,12 @@ from rfbproxy.spice.link_messages import LinkMess
 from rfbproxy.spice.messages import MessageFilter
 from rfbproxy.spice.migration import Destination
 from rfbproxy.spice.policy import USUAL_CHANNELS, Policy
-from rfbproxy.spice.ticket import PASSWORD_LIMIT, TicketKey, password_bytes
+from rfbproxy.spice.ticket import PASSWORD_LIMIT, TICKET_KEY_BITS, TicketKey, password_bytes
 
 __all__ = [
     "PASSWORD_LIMIT",
     "PICTURE_LIMIT",
+    "TICKET_KEY_BITS",
     "USUAL_CHANNELS",
     "Capabilities",
     "ChannelType",

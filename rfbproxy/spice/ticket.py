@@ -15,7 +15,7 @@ from rfbproxy.errors import LocalProtocolError, RemoteProtocolError, SecurityFai
 from rfbproxy.secret import Secret
 from rfbproxy.spice.constants import PUBLIC_KEY_SIZE, TICKET_SIZE
 
-KEY_BITS = 1024
+TICKET_KEY_BITS = 1024
 PASSWORD_LIMIT = 59  # bytes; spice-server takes 60 and keeps 59 of them, which then match nothing
 
 _PADDING = OAEP(mgf=MGF1(algorithm=SHA1()), algorithm=SHA1(), label=None)  # noqa: S303 - the protocol's
@@ -81,7 +81,7 @@ def seal(password: Secret | None, public_key: bytes) -> bytes:
     except (ValueError, UnsupportedAlgorithm):
         sealed = b""
     if len(sealed) != TICKET_SIZE:
-        raise RemoteProtocolError(f"target's public key is no RSA-{KEY_BITS} key (spice/protocol.h)")
+        raise RemoteProtocolError(f"target's public key is no RSA-{TICKET_KEY_BITS} key (spice/protocol.h)")
     return sealed
 
 

@@ -11,6 +11,7 @@ KEYS = [  # interface.md, "The audit record"
     *("session", "started", "ended", "client", "token", "instance", "console_type", "target", "way_in"),
     *("client_version", "target_version", "client_security", "target_security"),
     *("bytes_to_client", "bytes_to_target", "close_reason"),
+    "channels",
     "power",
 ]
 

@@ -1,0 +1,236 @@
+"""All live SPICE sessions: those whose main is in this process, and those that links from elsewhere belong to.
+
+Processes that share a store know each other's sessions by its table. It holds one session a token, which is what a
+token stands for: later links of its viewer join the session, and a second viewer is refused or takes over.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+from rfbproxy.consoleauth import ChannelRow, ConsoleToken, Location, SpiceClaim, SpiceSessionStore
+from rfbproxy.errors import StoreError
+from rfbproxy.reasons import CloseReason, Refused
+from rfbproxy.session.spice_entrance import LinkRefusal
+from rfbproxy.session.spice_session import SpiceSession, location_of
+from rfbproxy.spice import LinkError
+
+LOOK_S = 1.0  # between looks at the table, while there are sessions
+KEEP_EVERY = 10  # looks
+PATIENCE_S = 2.0  # for a session that is just ending, and for one that another process has just begun
+GRACE_S = 1.0  # for a target to end the other links once main has ended
+RETURN_S = 60.0  # for a viewer to follow its machine, be its token expired by then
+_RETRY_S = 0.25
+_LOOK_AGAIN_S = 0.05
+
+_log = Logger()
+
+
+class SpiceSessions:
+    """The sessions of this process.
+
+    Args:
+        table: what processes share.
+        wall_clock: Unix seconds.
+    """
+
+    def __init__(self, table: SpiceSessionStore, clock: IReactorTime, wall_clock: Callable[[], float]) -> None:
+        self._table = table
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._ours: dict[str, SpiceSession] = {}  # by token hash
+        self._joined: dict[str, SpiceSession] = {}  # main is elsewhere; by id
+        self._returning: dict[str, tuple[ConsoleToken, float]] = {}  # until when; by token hash
+        self._looks = 0
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = clock
+
+    def find(self, token_hash: str, connection_id: int, client: str) -> SpiceSession | None:
+        """The session that a link may join, if its main is in this process."""
+        session = self._ours.get(token_hash)
+        belongs = session is not None and (session.connection_id, session.client) == (connection_id, client)
+        return session if belongs else None
+
+    def has(self, token_hash: str, client: str) -> bool:
+        """Whether main of a token's session is in this process, and of this client."""
+        session = self._ours.get(token_hash)
+        return session is not None and session.client == client
+
+    async def begin(
+        self, id_: str, token: ConsoleToken, client: str, *, take_over: bool, is_wanted: Callable[[], bool]
+    ) -> SpiceSession:
+        """Begin a token's session; one that is about to end is waited for.
+
+        Args:
+            is_wanted: whether somebody still waits for it; what nobody waits for is taken back.
+
+        Raises:
+            Refused: policy, the token has a session and may not take it over; internal, the table fails.
+        """
+        deadline = self._clock.seconds() + PATIENCE_S
+        while (claim := await self._claim(id_, token, client, take_over=take_over)) is None:
+            if self._clock.seconds() >= deadline or not is_wanted():
+                raise LinkRefusal(
+                    CloseReason.POLICY,
+                    LinkError.PERMISSION_DENIED,
+                    "the token has a session already, and may not take it over (spice_second_main)",
+                )
+            await deferLater(self._clock, _RETRY_S)
+        if not is_wanted():
+            self._write(self._table.end(token.token_hash, id_))
+            raise Refused(CloseReason.CLIENT_CLOSED, "client left during the handshake")
+        session = SpiceSession(id_, token, client, claim.moved_to or location_of(token))
+        self._ours[token.token_hash] = session
+        self._look_after()
+        return session
+
+    async def _claim(self, id_: str, token: ConsoleToken, client: str, *, take_over: bool) -> SpiceClaim | None:
+        present = self._ours.get(token.token_hash)
+        if present is not None:
+            if not take_over:
+                return None
+            self.let_go(present)
+            present.end(Refused(CloseReason.POLICY, "another viewer has taken over"))
+        try:
+            return await self._table.claim(token.token_hash, id_, client, self._now, take_over=take_over)
+        except StoreError as error:
+            raise _failed(error) from error
+
+    async def join(self, token: ConsoleToken, connection_id: int, client: str) -> SpiceSession:
+        """The session that a link belongs to whose main is in another process.
+
+        Raises:
+            Refused: protocol-error, there is none; internal, the table fails.
+        """
+        patience_s = 0.0 if token.token_hash in self._ours else PATIENCE_S  # then it has another id
+        deadline = self._clock.seconds() + patience_s
+        while (claim := await self._find(token.token_hash, connection_id)) is None:
+            if self._clock.seconds() >= deadline:
+                raise no_such_session()
+            await deferLater(self._clock, _RETRY_S)
+        if claim.client != client:
+            raise no_such_session()
+        session = self._joined.get(claim.session)
+        if session is None:
+            where = claim.moved_to or location_of(token)
+            session = SpiceSession(claim.session, token, client, where, connection_id, is_elsewhere=True)
+            self._joined[claim.session] = session
+            self._look_after()
+        return session
+
+    async def _find(self, token_hash: str, connection_id: int) -> SpiceClaim | None:
+        try:
+            return await self._table.find(token_hash, connection_id, self._now)
+        except StoreError as error:
+            raise _failed(error) from error
+
+    def told_id(self, session: SpiceSession, connection_id: int) -> None:
+        """The target has told main what it calls the session: from now on links may join it."""
+        session.connection_id = connection_id
+        self._write(self._table.begin(session.token.token_hash, session.id, connection_id, self._now))
+
+    def moved(self, session: SpiceSession, location: Location) -> None:
+        """The machine has moved: the viewer's next session is at `location`, and is not a second one beside this."""
+        token = session.token
+        until = max(token.expires, self._now + int(RETURN_S))
+        self._returning[token.token_hash] = (token, self._clock.seconds() + RETURN_S)
+        self.let_go(session)
+        self._write(self._table.move(token.token_hash, session.id, location, until))
+
+    def returning(self, token_hash: str) -> ConsoleToken | None:
+        """The token of a viewer whose machine has just moved: it comes back though the token may have expired."""
+        token, deadline = self._returning.pop(token_hash, (None, 0.0))
+        return token if self._clock.seconds() < deadline else None
+
+    def let_go(self, session: SpiceSession) -> None:
+        """Main has ended, or is about to: nobody joins any more, and the token may begin another session."""
+        if self._ours.get(session.token.token_hash) is session:
+            del self._ours[session.token.token_hash]
+
+    async def finish(self, session: SpiceSession, refused: Refused) -> list[ChannelRow]:
+        """Main has ended: so do the other links, after a moment in which their target may close them itself.
+
+        Returns:
+            What links in other processes have relayed.
+        """
+        self.let_go(session)
+        ended = self._table.end(session.token.token_hash, session.id)
+        deadline = self._clock.seconds() + GRACE_S
+        while session.links and self._clock.seconds() < deadline:
+            await deferLater(self._clock, _LOOK_AGAIN_S)
+        session.end(refused)
+        try:
+            await ended
+            if elsewhere := await self._table.take_channels(session.id):
+                await deferLater(self._clock, PATIENCE_S)  # they end once their process has looked at the table
+                elsewhere += await self._table.take_channels(session.id)
+            return elsewhere
+        except StoreError as error:
+            _log.warn("[{session}] channels elsewhere are unknown: {error}", session=session.id, error=error)
+            return []
+
+    def note(self, session: SpiceSession, link: str, name: str | None, relayed: tuple[int, int]) -> None:
+        """A link of a session whose main is elsewhere has begun or ended: its main tells of it, if it has a name."""
+        if session.is_elsewhere:
+            if name is not None:
+                self._write(self._table.note_channel(session.id, link, name, *relayed, self._now))
+            if not session.links:
+                self._joined.pop(session.id, None)
+
+    @property
+    def _now(self) -> int:
+        return int(self._wall_clock())
+
+    def _write(self, writing: Awaitable[None]) -> None:
+        """Let the table learn something; where it fails, links in other processes do not find their session."""
+
+        async def write() -> None:
+            try:
+                await writing
+            except StoreError as error:
+                _log.warn("SPICE sessions are not shared: {error}", error=error)
+
+        Deferred.fromCoroutine(write())
+
+    def _look_after(self) -> None:
+        if not self._looking.running:
+            self._looking.start(LOOK_S, now=False)
+
+    async def _look(self) -> None:
+        """Keep what is ours, and end what is over: main has ended elsewhere, or another viewer has taken over."""
+        ours, joined = list(self._ours.values()), list(self._joined.values())
+        if not ours and not joined:
+            self._looking.stop()
+            return
+        self._looks += 1
+        try:
+            if self._looks % KEEP_EVERY == 0:
+                await self._table.keep({session.id: session.token.token_hash for session in ours}, self._now)
+            living = await self._table.living([session.id for session in ours + joined], self._now)
+        except StoreError as error:
+            _log.warn("SPICE sessions cannot be looked after: {error}", error=error)
+            return
+        for session in ours:
+            if session.id not in living and self._ours.get(session.token.token_hash) is session:
+                self.let_go(session)
+                session.end(Refused(CloseReason.POLICY, "another viewer has taken over, by another process"))
+        for session in joined:
+            if session.id not in living and self._joined.pop(session.id, None) is session:
+                session.end(Refused(CloseReason.CLIENT_CLOSED, "main has ended, in another process"))
+
+
+def no_such_session() -> LinkRefusal:
+    """The end of a link that belongs to no session, or to somebody else's."""
+    return LinkRefusal(
+        CloseReason.PROTOCOL_ERROR,
+        LinkError.BAD_CONNECTION_ID,
+        "client names a session that is not its own",
+        websocket_code=1002,
+    )
+
+
+def _failed(error: StoreError) -> Refused:
+    return Refused(CloseReason.INTERNAL, f"SPICE session table: {error}")
