@@ -88,6 +88,16 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
+def _is_url(text: str) -> bool:
+    """Whether it names a host, and a port that is one if it names any."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    return bool(parts.scheme and parts.hostname)
+
+
 class Config:
     """The options of the files that were given, every one of them read and valid.
 
@@ -248,7 +258,7 @@ class Config:
         if option is None:
             raise ConfigError(f"console type {console_type!r} has no access URL in this version")
         base = self.text(*option) or ""
-        if not urlsplit(base).scheme or not urlsplit(base).netloc:
+        if not _is_url(base):
             raise ConfigError(f"[{option[0]}] {option[1]}: {base!r} is not a URL")
         return base
 

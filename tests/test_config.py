@@ -284,3 +284,12 @@ def test_a_second_main_is_refused_or_takes_over(tmp_path):
     assert config(tmp_path, "[consoleproxy]\nspice_second_main = take-over")["consoleproxy", "spice_second_main"]
     told = refused(tmp_path, "[consoleproxy]\nspice_second_main = share")
     assert told.startswith("[consoleproxy] spice_second_main: ")
+
+
+@pytest.mark.parametrize("option", ["[vnc]\nnovncproxy_base_url", "[spice]\nhtml5proxy_base_url"])
+@pytest.mark.parametrize(
+    "url", ["", "proxy.example", "http://", "http://:6080/", "http://h:port/", "http://h:70000/", "http://[::1:6080/"]
+)
+def test_what_is_no_base_url(tmp_path, option, url):
+    group, name = option.split("\n")
+    assert refused(tmp_path, f"{option} = {url}") == f"{group} {name}: {url!r} is not a URL"
