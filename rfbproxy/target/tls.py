@@ -1,4 +1,4 @@
-"""TLS towards targets: their certificates are verified, their names too, and ours is shown where they ask for one."""
+"""TLS towards targets: certificates are verified, and whose they are; ours is shown where they ask for one."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,12 +14,14 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from rfbproxy.errors import SecurityFailure
+from rfbproxy.errors import ConfigError, SecurityFailure
 from rfbproxy.tls import VERSIONS, FollowedContext, trust, use_certificate
+from rfbproxy.x509_subject import Subject, matches, parse_subject, subject_of
 
 # No certificate on either side. TLS 1.3 has no such thing, and OpenSSL offers it at its lowest security level only.
 _ANONYMOUS_CIPHERS = b"ADH:AECDH:@SECLEVEL=0"
 _NAMES_SHOWN = 5
+_SUBJECT_SHOWN = 200  # characters
 
 # x509_vfy.h; what is not here is told by its number
 _VERIFY_ERRORS = {
@@ -48,7 +50,8 @@ class TargetTlsRules:
         ca_certs: PEM file of the CAs that targets' certificates come from; None: the system's.
         client_cert: PEM file of the certificate to show where a target asks for one; None: none.
         client_key: PEM file of its key; None: it is in `client_cert`.
-        verify_names: whether a certificate must name its target, which is what keeps targets of one CA apart.
+        verify_names: whether a certificate must name its target, which is what keeps targets of one CA apart. A subject
+            that is asked for is verified all the same.
         minimum_version: a word of `rfbproxy.tls.VERSIONS`.
         options: names of the options that name the three files, for errors.
     """
@@ -74,11 +77,20 @@ class TargetTls:
         self._context = FollowedContext("what TLS towards targets is made of", files, self._make_context)
         self._anonymous = _anonymous_context()
 
-    def side(self, name: str) -> "TargetTlsSide":
-        """For a target whose certificate must be for `name`, a host name or an IP address."""
+    def side(self, name: str, subject: str | None = None) -> "TargetTlsSide":
+        """For a target whose certificate must be for `name`, a host name or an IP address, or must have `subject`.
+
+        Args:
+            name: also what the target is asked for (SNI), if it is a host name that would be verified.
+            subject: what is verified instead of the name, as `rfbproxy.x509_subject` reads it; None: the name is.
+
+        Raises:
+            SecurityFailure: the subject is malformed, so that no certificate can have it.
+        """
         rules = self._rules
         shown = f"{rules.options[1]} = {rules.client_cert}" if rules.client_cert else None
-        return TargetTlsSide(self._context.current(), name if rules.verify_names else None, shown, rules.options[1])
+        name_to_verify = name if rules.verify_names else None
+        return TargetTlsSide(self._context.current(), name_to_verify, subject, shown, rules.options[1])
 
     def anonymous_side(self) -> "AnonymousTlsSide":
         """For a target that has no certificate: nobody knows who is at the other end."""
@@ -133,12 +145,20 @@ class TargetTlsSide:
     Args:
         name: what the certificate must be for, be it written with brackets, a zone or the root's dot; None: any of the
             CA's will do.
+        subject: what it must be for instead; None: for `name`.
         shown: the certificate that is shown, in words; None: none is.
         option: that names it.
+
+    Raises:
+        SecurityFailure: the subject is malformed.
     """
 
-    def __init__(self, context: SSL.Context, name: str | None, shown: str | None, option: str) -> None:
+    def __init__(
+        self, context: SSL.Context, name: str | None, subject: str | None, shown: str | None, option: str
+    ) -> None:
         self._context = context
+        self._subject = _parsed(subject) if subject is not None else None
+        self._subject_text = subject or ""
         self._name = name.strip("[]").partition("%")[0].rstrip(".") if name is not None else None
         self._is_address = self._name is not None and _is_address(self._name)
         self._shown, self._option = shown, option
@@ -162,14 +182,30 @@ class TargetTlsSide:
         """
         self._established = True
         self._was_asked = bool(connection.get_client_ca_list())
-        if self._name is None:
-            return
+        if self._subject is not None:
+            self._check_subject(connection, self._subject)
+        elif self._name is not None:
+            self._check_name(connection, self._name)
+
+    def _check_subject(self, connection: SSL.Connection, subject: Subject) -> None:
+        certificate = connection.get_peer_certificate(as_cryptography=True)
+        found = "?"
+        if certificate is not None:
+            with suppress(ValueError):  # what cannot be read is not what is asked for
+                if matches(subject, certificate):
+                    return
+                found = subject_of(certificate)
+        raise SecurityFailure(
+            f"target's certificate is not for the subject '{_line(self._subject_text)}' but for '{_line(found)}'"
+        )
+
+    def _check_name(self, connection: SSL.Connection, name: str) -> None:
         verify: Callable[[SSL.Connection, str], None] = verify_ip_address if self._is_address else verify_hostname
         try:
-            verify(connection, self._name)
+            verify(connection, name)
         except (VerificationError, CertificateError, ValueError) as error:
             raise SecurityFailure(
-                f"target's certificate is not for {self._name!r} but for [{', '.join(_names(connection))}]"
+                f"target's certificate is not for {name!r} but for [{', '.join(_names(connection))}]"
             ) from error
 
     def explain(self) -> str:
@@ -190,12 +226,25 @@ class TargetTlsSide:
         return bool(good)
 
 
+def _parsed(subject: str) -> Subject:
+    try:
+        return parse_subject(subject)
+    except ConfigError as error:
+        raise SecurityFailure(str(error)) from error
+
+
 def _is_address(name: str) -> bool:
     try:
         ip_address(name)
     except ValueError:
         return False
     return True
+
+
+def _line(subject: str) -> str:
+    """The beginning of a subject, as it may be copied into an option: its backslashes are not doubled."""
+    shown = "".join(character if character.isprintable() else "?" for character in subject[:_SUBJECT_SHOWN])
+    return shown + "..." * (len(subject) > _SUBJECT_SHOWN)
 
 
 def _names(connection: SSL.Connection) -> list[str]:

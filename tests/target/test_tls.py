@@ -40,6 +40,9 @@ def key_pem(key, password=None):
 
 
 def subject(name):
+    """Of a common name, or of attributes as they are."""
+    if isinstance(name, list):
+        return x509.Name(name)
     return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
 
 
@@ -173,12 +176,12 @@ class Meeting:
 
 @pytest.fixture
 def meet(tmp_path, file):
-    """Meets a target that shows `pem`, expecting it to be `name`."""
+    """Meets a target that shows `pem`, expecting it to be `name`, or to have `subject`."""
 
-    def meet(name, pem, *, cas=CA.pem, target=None, **rules):
+    def meet(name, pem, *, subject=None, cas=CA.pem, target=None, **rules):
         ca_certs = file("cas", cas) if cas is not None else None
         tls = TargetTls(TargetTlsRules(ca_certs=ca_certs, options=OPTIONS, **rules))
-        return Meeting(tls.side(name), Target(tmp_path, pem, **(target or {})))
+        return Meeting(tls.side(name, subject), Target(tmp_path, pem, **(target or {})))
 
     return meet
 
@@ -264,6 +267,72 @@ def test_the_name_that_is_asked_for(tmp_path, file, name, asked_for):
     target = Target(tmp_path, issued("node1.example"))
     Meeting(TargetTls(TargetTlsRules(ca_certs=file("cas", CA.pem))).side(name), target)
     assert target.asked_for == [asked_for]
+
+
+# Subjects
+
+LAB = [
+    x509.NameAttribute(x509.NameOID.COUNTRY_NAME, "XX"),
+    x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Lab, Inc"),
+    x509.NameAttribute(x509.NameOID.COMMON_NAME, "node1"),
+]
+
+
+@pytest.mark.parametrize("subject", [r"C=XX,O=Lab\, Inc,CN=node1", r"c=XX, o=Lab\, Inc, cn=NODE1"])
+@pytest.mark.parametrize("verify_names", [True, False])
+@pytest.mark.parametrize("version", [TLS1_2, TLS1_3])
+def test_wire_A15_a_certificate_with_the_subject_need_not_name_the_target(meet, subject, verify_names, version):
+    pem = issued("elsewhere", name=LAB)
+    meeting = meet("node1", pem, subject=subject, verify_names=verify_names, target={"version": version})
+    assert meeting.failure is None
+    assert meeting.stood
+
+
+@pytest.mark.parametrize(
+    ("subject", "name", "told"),
+    [
+        ("CN=node1", LAB, r"is not for the subject 'CN=node1' but for 'C=XX,O=Lab\, Inc,CN=node1'"),
+        (r"CN=node1,O=Lab\, Inc,C=XX", LAB, r"is not for the subject 'CN=node1,O=Lab\, Inc,C=XX' but for 'C=XX,"),
+        ("C=XX,CN=node1", "node1", "is not for the subject 'C=XX,CN=node1' but for 'CN=node1'"),
+        ("CN=node1", "node2", "but for 'CN=node2'"),
+        ("CN=node1", [], "but for ''"),
+        ("CN=node1", "a\nb", "but for 'CN=a?b'"),
+        ("CN=node1", LAB * 30, ",C..."),
+    ],
+)
+@pytest.mark.parametrize("verify_names", [True, False])
+def test_wire_A15_a_certificate_with_another_subject(meet, subject, name, told, verify_names):
+    """Though it names the target; and a subject that was asked for is verified whatever becomes of names."""
+    meeting = meet("node1", issued("node1", name=name), subject=subject, verify_names=verify_names)
+    assert meeting.failure.startswith("target's certificate is not for the subject ")
+    assert told in meeting.failure
+    assert len(meeting.failure) < 500
+
+
+def test_wire_A15_a_subject_that_cannot_be_read_is_another_one(meet, monkeypatch):
+    def unreadable(_certificate):
+        raise ValueError("error parsing asn1 value")
+
+    monkeypatch.setattr("rfbproxy.target.tls.subject_of", unreadable)
+    assert "but for '?'" in meet("node1", issued("node1"), subject="CN=node2").failure
+
+
+@pytest.mark.parametrize("subject", ["", "node1", "WHAT=node1"])
+def test_no_certificate_has_a_malformed_subject(meet, subject):
+    with pytest.raises(SecurityFailure, match="host subject '"):
+        meet("node1", issued("node1"), subject=subject)
+
+
+def test_wire_A15_the_chain_is_verified_before_the_subject(meet):
+    meeting = meet("node1", issued("node1", by=OTHER_CA, name=LAB), subject=r"C=XX,O=Lab\, Inc,CN=node1")
+    assert "its issuer is not trusted here" in meeting.failure
+    assert not meeting.stood
+
+
+def test_the_name_is_asked_for_where_the_subject_is_verified(tmp_path, file):
+    target = Target(tmp_path, issued("node1", name=LAB))
+    Meeting(TargetTls(TargetTlsRules(ca_certs=file("cas", CA.pem))).side("node1", "CN=x"), target)
+    assert target.asked_for == [b"node1"]
 
 
 # Chains
