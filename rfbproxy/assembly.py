@@ -10,9 +10,9 @@ from twisted.logger import Logger
 
 from rfbproxy import web
 from rfbproxy.client.factory import Kind
+from rfbproxy.client.folders import Folders
 from rfbproxy.client.listener import ClientConnection, Listener
 from rfbproxy.client.native import NativeConnection
-from rfbproxy.client.pages import Folders
 from rfbproxy.client.tls import ServerTls
 from rfbproxy.config import Address, Config
 from rfbproxy.errors import ConfigError

@@ -1,23 +1,18 @@
 """What a browser gets over plain HTTP: the console page, noVNC's code, the operator's folder, and the health checks."""
 
-import mimetypes
-import os
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from stat import S_ISREG
-from typing import BinaryIO, cast
+from typing import cast
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
-from zope.interface import implementer
 
+from rfbproxy.client.files import answer, inside, is_folder, nothing, say, send_file
+from rfbproxy.client.folders import Folders
 from rfbproxy.client.http_head import HEAD_LIMIT
 
 PAGE = "console.html"
@@ -26,22 +21,7 @@ ASSETS = "_console"
 EMPTY_JSON = ("defaults.json", "mandatory.json")  # noVNC 1.6 and later ask for them beside their page
 PAGE_METHODS = ("GET", "HEAD", "OPTIONS")
 _ALLOWED = ", ".join(PAGE_METHODS)
-_CHUNK = 65536
 
-_TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".ico": "image/x-icon",
-    ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".map": "application/json",
-    ".mjs": "text/javascript; charset=utf-8",
-    ".oga": "audio/ogg",
-    ".svg": "image/svg+xml",
-    ".txt": "text/plain; charset=utf-8",
-    ".wasm": "application/wasm",
-    ".woff2": "font/woff2",
-}
 # The page's own policy; noVNC draws cursors and JPEG rectangles from data: URLs.
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -50,21 +30,6 @@ _PAGE_POLICY = (
 _ABSOLUTE = re.compile(rb"https?://[^/]*(/.*)?\Z", re.IGNORECASE)
 
 _log = Logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Folders:
-    """Where files are served from.
-
-    Attributes:
-        own: our page.
-        novnc: noVNC's package, with `core/rfb.js`; None where it is not installed.
-        operator: the `web` option; None where it is not set.
-    """
-
-    own: Path
-    novnc: Path | None
-    operator: Path | None = None
 
 
 class Pages(Resource):
@@ -106,15 +71,15 @@ class Pages(Resource):
             headers.setRawHeaders("strict-transport-security", ["max-age=31536000"])
         if request.method.decode("latin-1") not in PAGE_METHODS:
             headers.setRawHeaders("allow", [_ALLOWED])
-            return _say(request, http.NOT_ALLOWED, f"Only {_ALLOWED} are answered here.")
+            return say(request, http.NOT_ALLOWED, f"Only {_ALLOWED} are answered here.")
         if request.method == b"OPTIONS":
             headers.setRawHeaders("allow", [_ALLOWED])
-            return _nothing(request, http.NO_CONTENT)
+            return nothing(request, http.NO_CONTENT)
         path = _segments(request.path)
         if path is None:
-            return _say(request, http.BAD_REQUEST, "This path is not a path of a page.")
+            return say(request, http.BAD_REQUEST, "This path is not a path of a page.")
         if path == ["healthz"]:
-            return _say(request, http.OK, "alive")
+            return say(request, http.OK, "alive")
         if path == ["readyz"]:
             Deferred.fromCoroutine(self._report_ready(request))
             return NOT_DONE_YET
@@ -129,7 +94,7 @@ class Pages(Resource):
             _log.failure("readiness check failed")
             problem = "The check itself failed."
         if not gone.called:
-            _say(request, http.OK if problem is None else http.SERVICE_UNAVAILABLE, problem or "ready")
+            say(request, http.OK if problem is None else http.SERVICE_UNAVAILABLE, problem or "ready")
 
     def _file(self, request: Request, path: list[str]) -> int:
         folders = self._folders
@@ -137,25 +102,21 @@ class Pages(Resource):
         if path in ([""], [ASSETS, PAGE]):
             file, policy = folders.own / PAGE, _PAGE_POLICY
         elif path[0] == ASSETS:
-            policy = _PAGE_POLICY
-            if path[1:2] == ["novnc"]:
-                file = folders.novnc and _inside(folders.novnc, path[2:])
-            elif Path(path[-1]).suffix in _TYPES:  # and no Python
-                file = _inside(folders.own, path[1:])
+            file, policy = folders.asset(path[1:]), _PAGE_POLICY
         else:
             policy = ""  # the operator's pages may need more than ours
             if folders.operator is not None:
-                file = _inside(folders.operator, path)
-                if file is None and _is_folder(folders.operator, path):
+                file = inside(folders.operator, path)
+                if file is None and is_folder(folders.operator, path):
                     return _to_folder(request, path[-1])
             if file is None and len(path) == 1 and path[0] in PAGE_NAMES:
                 file, policy = folders.own / PAGE, _PAGE_POLICY
             if file is None and len(path) == 1 and path[0] in EMPTY_JSON:
-                return _answer(request, http.OK, "application/json", b"{}")
+                return answer(request, http.OK, "application/json", b"{}")
         if file is None:
-            return _say(request, http.NOT_FOUND, "There is no such page.")
+            return say(request, http.NOT_FOUND, "There is no such page.")
         request.responseHeaders.setRawHeaders("content-security-policy", [policy + self._frame_ancestors])
-        return _send_file(request, file)
+        return send_file(request, file)
 
 
 class PageRequest(Request):
@@ -236,115 +197,9 @@ def _segments(path: bytes) -> list[str] | None:
     return segments
 
 
-def _inside(root: Path, segments: list[str]) -> Path | None:
-    """The regular file under `root`, or `index.html` for a folder with its slash; links must not lead out."""
-    if any(segment.startswith(".") for segment in segments) or "" in segments[:-1]:
-        return None
-    if not segments or segments[-1] == "":
-        segments = [*segments[:-1], "index.html"]
-    real_root = os.path.realpath(root)
-    file = os.path.realpath(os.path.join(real_root, *segments))  # noqa: PTH118 - one system call less
-    if os.path.commonpath((real_root, file)) != real_root or not os.path.isfile(file):  # noqa: PTH113
-        return None
-    return Path(file)
-
-
-def _is_folder(root: Path, segments: list[str]) -> bool:
-    """Whether a slash is missing: `segments` name a folder under `root` that has an index."""
-    return segments[-1] != "" and _inside(root, [*segments, ""]) is not None
-
-
 def _to_folder(request: Request, name: str) -> int:
     """Redirect to the same folder with its slash, relatively: it cannot name another host, and a URL prefix stays."""
     query = request.uri.partition(b"?")[1:]
     last = request.path.rpartition(b"/")[2]
     request.responseHeaders.setRawHeaders("location", [b"./" + last + b"/" + b"".join(query)])
-    return _say(request, http.MOVED_PERMANENTLY, f"The folder is {name}/.")
-
-
-def _send_file(request: Request, path: Path) -> int:
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        _log.warn("page {file} cannot be read: {error}", file=str(path), error=error)
-        return _say(request, http.NOT_FOUND, "There is no such page.")
-    status = os.fstat(file.fileno())
-    if not S_ISREG(status.st_mode):
-        file.close()
-        return _say(request, http.NOT_FOUND, "There is no such page.")
-    etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-    request.responseHeaders.setRawHeaders("etag", [etag])
-    if _client_has(request, etag):
-        file.close()
-        return _nothing(request, http.NOT_MODIFIED)
-    kind = _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    request.responseHeaders.setRawHeaders("content-type", [kind])
-    request.responseHeaders.setRawHeaders("content-length", [str(status.st_size)])
-    if request.method == b"HEAD":
-        file.close()
-        request.finish()
-    else:
-        FileProducer(request, file).start()
-    return NOT_DONE_YET
-
-
-def _client_has(request: Request, etag: str) -> bool:
-    """Whether If-None-Match names the file (RFC 9110 section 13.1.2: a weak comparison, of a list)."""
-    known = (request.getHeader("if-none-match") or "").split(",")
-    return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in known)
-
-
-@implementer(IPushProducer)
-class FileProducer:
-    """Writes a file to a request, as fast as the client takes it."""
-
-    def __init__(self, request: Request, file: BinaryIO) -> None:
-        self._request = request
-        self._file = file
-        self._paused = False
-
-    def start(self) -> None:
-        """Begin; the file is closed when the request has ended, however it did."""
-        self._request.notifyFinish().addBoth(lambda _: self._file.close())
-        self._request.registerProducer(self, True)
-        self.resumeProducing()
-
-    def resumeProducing(self) -> None:
-        """See `IPushProducer`."""
-        self._paused = False
-        while not self._paused:
-            if chunk := self._file.read(_CHUNK):
-                self._request.write(chunk)
-            else:
-                self._paused = True
-                self._request.unregisterProducer()
-                self._request.finish()
-
-    def pauseProducing(self) -> None:
-        """See `IPushProducer`."""
-        self._paused = True
-
-    def stopProducing(self) -> None:
-        """See `IPushProducer`."""
-        self._paused = True
-
-
-def _say(request: Request, status: int, sentence: str) -> int:
-    return _answer(request, status, "text/plain; charset=utf-8", f"{sentence}\n".encode())
-
-
-def _answer(request: Request, status: int, kind: str, body: bytes) -> int:
-    """Answer with a body, which is not sent to HEAD (twisted.web would log the URL of a HEAD with a body)."""
-    request.setResponseCode(status)
-    request.responseHeaders.setRawHeaders("content-type", [kind])
-    request.responseHeaders.setRawHeaders("content-length", [str(len(body))])
-    request.write(body)
-    request.finish()
-    return NOT_DONE_YET
-
-
-def _nothing(request: Request, status: int) -> int:
-    """Answer without a body, and without the length of one (RFC 9110 section 8.6)."""
-    request.setResponseCode(status)
-    request.finish()
-    return NOT_DONE_YET
+    return say(request, http.MOVED_PERMANENTLY, f"The folder is {name}/.")

@@ -11,8 +11,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from rfbproxy.client.factory import ClientFactory
+from rfbproxy.client.folders import Folders
 from rfbproxy.client.listener import Listener
-from rfbproxy.client.pages import Folders, Pages, PageSite
+from rfbproxy.client.pages import Pages, PageSite
 from rfbproxy.client.websocket import ClientWebSocketFactory
 from tests.client import frames
 
@@ -67,15 +68,24 @@ async def always_ready():
     return None
 
 
-def make_listener(clock=None, *, opened=None, folders=None, allowed_origins=(), ready=always_ready, **fields):
+def make_listener(
+    clock=None,
+    *,
+    opened=None,
+    folders=None,
+    allowed_origins=(),
+    ready=always_ready,
+    **fields,
+):
     """A listener with everything about it settable; `opened` collects (request, stream)."""
     clock = clock or Clock()
     opened = [] if opened is None else opened
     folders = folders or Folders(Path("/nonexistent"), None)
+    pages = Pages(folders, allowed_origins, ready)
     return Listener(
         **{
             "open_console": lambda request, stream: opened.append((request, stream)),
-            "pages": PageSite(Pages(folders, allowed_origins, ready), reactor=clock),
+            "pages": PageSite(pages, reactor=clock),
             "websockets": ClientWebSocketFactory(PING_INTERVAL_S, clock),
             "head_timeout_s": HEAD_TIMEOUT_S,
             "trusted_proxies": lambda source: source == "198.51.100.1",

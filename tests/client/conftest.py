@@ -2,7 +2,7 @@ import pytest
 from twisted.internet import reactor
 from twisted.logger import formatEvent, globalLogPublisher
 
-from rfbproxy.client.pages import Folders
+from rfbproxy.client.folders import Folders
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,9 @@ from OpenSSL import SSL
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent
 
+from rfbproxy.client.folders import Folders
 from rfbproxy.client.listener import LINGER_S
-from rfbproxy.client.pages import Folders, Pages, PageSite
+from rfbproxy.client.pages import Pages, PageSite
 from rfbproxy.client.tls import ServerTls
 from rfbproxy.client.waiting_room import WaitingRoom
 from rfbproxy.errors import ConfigError
