@@ -23,6 +23,8 @@ class Folders:
     def asset(self, path: list[str]) -> Path | None:
         """What our page loads."""
         match path:
+            case ["viewer.js"]:
+                return inside(self.own, ["vnc.js"])
             case ["novnc", *rest]:
                 return self.novnc and inside(self.novnc, rest)
             case [*_, name] if Path(name).suffix in TYPES:  # and no Python

@@ -1,8 +1,11 @@
 /**
- * The console page: noVNC's RFB class shows the machine, this file does everything around it.
+ * The console page: a viewer shows the machine, this file does everything around it.
  *
- * Its laws: it connects only to the origin it came from; it owns its WebSocket, so that it can say why a session ended;
- * every text that came from outside is set by textContent; it asks for nothing and stores nothing.
+ * Its laws: it connects only to the origin it came from; it hears its WebSocket close, so that it can say why a session
+ * ended; every text that came from outside is set by textContent; it asks for nothing and stores nothing.
+ *
+ * The viewer comes from viewer.js, which the service picks (vnc.js). It has `focus()`, `sendCtrlAltDel()`, `stop()`, the property `fit`, and `socket`, whose close event says why the session ended. What it
+ * has to say goes to the functions of `listen()` below.
  */
 
 /** The states of the page and the sentence of each, shown unless a better one is known. html[data-state] is the key. */
@@ -38,7 +41,7 @@ const FINAL_CODES = [1000, 1008]; // a session that ended so, or a token refused
 const MOST_RETRIES = 10;
 const LONGEST_DELAY_MS = 60_000;
 const LASTING_SESSION_MS = 30_000; // a session that lasted so long makes the next delay short again
-const LATE_CLOSE_MS = 1000; // how long the close event may stay away after noVNC has ended
+const LATE_CLOSE_MS = 1000; // how long the close event may stay away after the viewer has ended
 const SETTINGS_TIMEOUT_MS = 5000;
 
 // ---- settings ----------------------------------------------------------------------------------------------------
@@ -140,7 +143,7 @@ function screenHasFocus() {
 
 // ---- one visit ---------------------------------------------------------------------------------------------------
 
-let RFB = null; // noVNC's class
+let Viewer = null; // the class
 let settings = null;
 let fit = true;
 let visit = null; // the newest; what older ones still report is ignored
@@ -150,6 +153,7 @@ let everConnected = false;
 
 function connect() {
     clearTimeout(retryTimer);
+    visit?.viewer?.stop();
     const url = socketURL(settings);
     if (url === null) {
         show('refused', ...OWN.foreign);
@@ -157,68 +161,59 @@ function connect() {
         return;
     }
     show('connecting');
-    const socket = new WebSocket(url);
-    const here = { socket, rfb: null, connectedAt: null, denied: false, refusal: '', broken: false, over: false };
+    const here = { viewer: null, connectedAt: null, denied: false, refusal: '', broken: false, over: false };
     visit = here;
-    // Before noVNC takes the socket: its own listener would end the RFB object first, and drop code and reason.
-    socket.addEventListener('close', (event) => finish(here, event));
-    try {
-        here.rfb = new RFB(element.screen, socket, { shared: isOn(settings.shared) });
-    } catch (error) {
-        console.error(error);
-        here.broken = true;
-        socket.close();
-        return;
-    }
-    prepare(here.rfb);
-    listen(here);
+    here.viewer = new Viewer(element.screen, url, {
+        fit,
+        viewOnly: isOn(settings.view_only),
+        resize: settings.resize === 'remote', // the machine's screen, to the window's size
+        shared: isOn(settings.shared),
+        quality: settings.quality,
+        compression: settings.compression,
+    }, listen(here));
 }
 
-function prepare(rfb) {
-    rfb.background = 'transparent';
-    rfb.viewOnly = isOn(settings.view_only);
-    rfb.scaleViewport = fit;
-    rfb.resizeSession = settings.resize === 'remote';
-    for (const [property, level] of [['qualityLevel', settings.quality], ['compressionLevel', settings.compression]]) {
-        if (/^[0-9]$/.test(level)) {
-            rfb[property] = Number(level);
-        }
-    }
-}
-
+/** What a viewer tells. */
 function listen(here) {
-    const { rfb } = here;
-    rfb.addEventListener('connect', () => {
-        here.connectedAt = performance.now();
-        everConnected = true;
-        show('connected');
-        rfb.focus({ preventScroll: true });
-    });
-    rfb.addEventListener('desktopname', (event) => showName(event.detail.name || settings.title));
-    rfb.addEventListener('securityfailure', (event) => {
-        here.denied = true;
-        here.refusal = event.detail.reason ?? '';
-    });
-    for (const question of ['credentialsrequired', 'serververification']) {
-        rfb.addEventListener(question, () => {
+    return {
+        /** The machine's screen can be seen. */
+        connected() {
+            here.connectedAt = performance.now();
+            everConnected = true;
+            show('connected');
+            here.viewer.focus();
+        },
+        named(name) {
+            showName(name || settings.title);
+        },
+        /** Somebody said no; `sentence` is empty where only the close event will say why. */
+        denied(sentence) {
+            here.denied = true;
+            here.refusal = sentence;
+        },
+        /** The machine wants to know something of the person. */
+        asked() {
             here.denied = true;
             here.refusal = OWN.credentials[0];
-            rfb.disconnect();
             showEnd(here);
-        });
-    }
-    rfb.addEventListener('disconnect', (event) => {
-        here.broken = !event.detail.clean && !here.denied && !here.over;
-        if (here.refusal || here.broken) {
-            showEnd(here);
-        }
-        setTimeout(() => finish(here, null), LATE_CLOSE_MS);
-    });
-    rfb.addEventListener('clipboard', (event) => {
-        if (document.hasFocus()) {
-            navigator.clipboard?.writeText(event.detail.text).catch(() => {});
-        }
-    });
+        },
+        /** The viewer is done; not `clean`: by itself. The close event may be on its way. */
+        ended({ clean }) {
+            here.broken = !clean && !here.denied && !here.over;
+            if (here.refusal || here.broken) {
+                showEnd(here);
+            }
+            setTimeout(() => finish(here, null), LATE_CLOSE_MS);
+        },
+        closed(event) {
+            finish(here, event);
+        },
+        copied(text) {
+            if (document.hasFocus()) {
+                navigator.clipboard?.writeText(text).catch(() => {});
+            }
+        },
+    };
 }
 
 /** The visit is over. `event` is the WebSocket's close event, null where it stayed away. */
@@ -227,6 +222,7 @@ function finish(here, event) {
         return;
     }
     here.over = true;
+    here.viewer.stop();
     const delay = retryDelay(here, event?.code);
     showEnd(here, event, delay && `Reconnecting in ${Math.ceil(delay / 1000)} s.`);
     if (delay && here === visit) {
@@ -282,7 +278,7 @@ function onPress(button, work) {
     button.addEventListener('click', (event) => {
         work();
         if (event.detail > 0 && state === 'connected') {
-            visit.rfb.focus({ preventScroll: true });
+            visit.viewer.focus();
         }
     });
 }
@@ -292,10 +288,10 @@ function setPressed(button, pressed) {
 }
 
 function wireBar() {
-    onPress(element['ctrl-alt-del'], () => visit.rfb.sendCtrlAltDel());
+    onPress(element['ctrl-alt-del'], () => visit.viewer.sendCtrlAltDel());
     onPress(element.fit, () => {
         fit = !fit;
-        visit.rfb.scaleViewport = fit;
+        visit.viewer.fit = fit;
         setPressed(element.fit, fit);
     });
     element['full-screen'].hidden = !document.fullscreenEnabled;
@@ -308,19 +304,19 @@ function wireBar() {
         setPressed(element['full-screen'], document.fullscreenElement !== null);
     });
     element.reconnect.addEventListener('click', () => {
-        if (RFB === null) {
+        if (Viewer === null) {
             location.reload(); // a module that failed to load fails for as long as the page lives
             return;
         }
         retries = 0;
         connect();
     });
-    element.screen.addEventListener('click', () => visit?.rfb?.focus({ preventScroll: true }));
+    element.screen.addEventListener('click', () => visit?.viewer?.focus());
 }
 
 async function start() {
     wireBar();
-    const loading = import('./novnc/core/rfb.js');
+    const loading = import('./viewer.js');
     loading.catch(() => {}); // awaited below, after the settings
     settings = await readSettings();
     showName(String(settings.title));
@@ -329,7 +325,7 @@ async function start() {
     element['view-only'].hidden = !isOn(settings.view_only);
     element['ctrl-alt-del'].hidden = isOn(settings.view_only);
     try {
-        RFB = (await loading).default;
+        ({ Viewer } = await loading);
     } catch (error) {
         console.error(error);
         show('closed', ...OWN.unloadable);
@@ -338,10 +334,11 @@ async function start() {
     connect();
 }
 
-/** For the browser tests and for debugging, read-only: the newest visit's RFB object and WebSocket, and the state. */
+/** For the browser tests and for debugging, read-only: the newest visit's viewer, what it drives, and the state. */
 window.consolePage = Object.freeze({
-    get rfb() { return visit?.rfb ?? null; },
-    get socket() { return visit?.socket ?? null; },
+    get viewer() { return visit?.viewer ?? null; },
+    get rfb() { return visit?.viewer?.rfb ?? null; }, // noVNC's object
+    get socket() { return visit?.viewer?.socket ?? null; },
     get state() { return state; },
     states: STATES,
 });

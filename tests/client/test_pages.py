@@ -34,8 +34,9 @@ def test_the_operators_page_goes_before_ours_but_never_at_the_root(folders):
 
 
 def test_our_own_files_and_novncs(folders):
-    assert body(folders, "/_console/console.js") == b"import RFB\n"
+    assert body(folders, "/_console/console.js") == b"import Viewer\n"
     assert body(folders, "/_console/console.html").startswith(b"<!doctype")
+    assert body(folders, "/_console/viewer.js") == b"import noVNC\n"
     assert body(folders, "/_console/novnc/core/rfb.js") == b"export default class RFB {}\n"
     assert status(folders, "/_console/novnc/core/none.js") == 404
     assert status(folders, "/_console/none.js") == 404
