@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from rfbproxy import web
 from rfbproxy.client.factory import Kind
-from rfbproxy.client.folders import Folders
+from rfbproxy.client.folders import SPICE_PAGE, Folders, Protocol
 from rfbproxy.client.listener import ClientConnection, Listener
 from rfbproxy.client.native import NativeConnection
 from rfbproxy.client.tls import ServerTls
@@ -22,16 +22,15 @@ from rfbproxy.target.tls import TargetTls, TargetTlsRules
 
 NATIVE = "rfb"  # the listener for native VNC viewers, as LISTEN_FDNAMES may name it
 
-_NOVNC_FOLDERS = (
-    Path(sys.prefix) / "share" / "rfbproxy" / "node_modules" / "@novnc" / "novnc",
-    Path("/usr/share/novnc"),
-)
+_NODE_MODULES = Path(sys.prefix) / "share" / "rfbproxy" / "node_modules"
+_NOVNC_FOLDERS = (_NODE_MODULES / "@novnc" / "novnc", Path("/usr/share/novnc"))
+_SPICE_FOLDERS = (_NODE_MODULES / "@spice-project" / "spice-html5", Path("/usr/share/spice-html5"))
 
 _log = Logger()
 
 
 # The listeners by their names, which LISTEN_FDNAMES may use, and the protocol of the consoles of each.
-PROTOCOLS = {
+PROTOCOLS: dict[str, Protocol] = {
     "novncproxy": "vnc",
     "xvpvncproxy": "vnc",
     NATIVE: "vnc",
@@ -170,21 +169,29 @@ def tls(config: Config, *, before_1_3: bool = False) -> ServerTls | None:
     )
 
 
-def folders(config: Config) -> Folders:
-    """Where pages come from.
+def folders(config: Config, protocol: Protocol) -> Folders:
+    """Where pages come from on a listener for consoles of `protocol`.
 
     Raises:
         ConfigError: one that is named or needed is not there.
     """
-    operator = None
-    if config.web is not None:
-        operator = config.base / config.web
+    operator, own = None, Path(web.__file__).parent
+    named = config.web(protocol)
+    if named is not None:
+        operator = config.base / named
         if not operator.is_dir():
             raise ConfigError(f"Can not find html/js files at {operator}: web is not a folder.")
-    novnc = next((folder for folder in _NOVNC_FOLDERS if (folder / "core" / "rfb.js").is_file()), None)
-    if novnc is None and operator is None:
+    if protocol == "spice":
+        return Folders(own, None, operator, _package("spice-html5", _SPICE_FOLDERS, SPICE_PAGE, operator))
+    return Folders(own, _package("noVNC", _NOVNC_FOLDERS, "core/rfb.js", operator), operator)
+
+
+def _package(name: str, places: Sequence[Path], file: str, operator: Path | None) -> Path | None:
+    """The first place where a viewer's package is; it may be missing where the operator has pages."""
+    found = next((place for place in places if (place / file).is_file()), None)
+    if found is None and operator is None:
         raise ConfigError(
-            f"noVNC is not installed: there is none in {' or '.join(map(str, _NOVNC_FOLDERS))}; "
-            "run make venv, or apt install novnc, or name a folder with web ="
+            f"{name} is not installed: there is none in {' or '.join(map(str, places))}; "
+            f"run make venv, or apt install {name.lower()}, or name a folder with web ="
         )
-    return Folders(Path(web.__file__).parent, novnc, operator)
+    return found

@@ -197,10 +197,9 @@ class Config:
             host = "::"
         return Address(host, int(self.number(group, f"{listener}_port")))
 
-    @property
-    def web(self) -> str | None:
-        """The operator's folder of pages for the VNC listener."""
-        return self.text("vnc", "web") or self.text("DEFAULT", "web")
+    def web(self, group: str) -> str | None:
+        """The operator's folder of pages for the listener whose options are in `group`."""
+        return self.text(group, "web") or self.text("DEFAULT", "web")
 
     @property
     def security_preference(self) -> Preference:

@@ -132,6 +132,7 @@ SPICE = [
         deprecated_opts=_old("spicehtml5proxy_base_url"),
         help="What access URLs of type spice-html5 begin with.",
     ),
+    cfg.StrOpt("web", help="As the shared `web`, for this listener only, such as /usr/share/spice-html5."),
     cfg.StrOpt(
         "spice_direct_proxy_base_url",
         default="http://127.0.0.1:13002/nova",

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from rfbproxy import assembly
 from rfbproxy.client.factory import ClientFactory
+from rfbproxy.client.folders import Protocol
 from rfbproxy.client.listener import Listener
 from rfbproxy.client.pages import Pages, PageSite
 from rfbproxy.client.probe import websocket_opens
@@ -71,7 +72,7 @@ class ConsoleProxyService(Service):
 
     Args:
         wanted: where each listener listens, by its name.
-        protocols: of the consoles of each listener, by its name: vnc or spice.
+        protocols: of the consoles of each listener, by its name.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class ConsoleProxyService(Service):
         store: SqlStore,
         reactor: Any,
         wanted: Mapping[str, Sequence[Address]],
-        protocols: Mapping[str, str],
+        protocols: Mapping[str, Protocol],
     ) -> None:
         self._reactor = reactor
         self._config = self._started_with = config
@@ -140,14 +141,15 @@ class ConsoleProxyService(Service):
         assembly.check_tls(wanted, has_tls=any(base.tls is not None for base in bases.values()))
         return {name: assembly.listener_of(name, bases[protocol], config) for name, protocol in self._protocols.items()}
 
-    def _make_listener(self, config: Config, protocol: str) -> Listener:
+    def _make_listener(self, config: Config, protocol: Protocol) -> Listener:
         """What all listeners of a protocol have in common."""
         tls_only = assembly.tls_only(config)
         pages = Pages(
-            assembly.folders(config),
+            assembly.folders(config, protocol),
             config.words("console", "allowed_origins"),
             self.ready,
             strict_transport=tls_only,
+            protocol=protocol,
         )
         return Listener(
             open_console=partial(self._visits.open, kind=SpiceVisit if protocol == "spice" else RfbVisit),
@@ -293,7 +295,7 @@ def make_service(
     *,
     store: SqlStore | None = None,
     address: Address | None = None,
-    protocol: str = "vnc",
+    protocol: Protocol = "vnc",
 ) -> ConsoleProxyService:
     """Open and bind everything that the options name.
 

@@ -151,6 +151,57 @@ def test_nova_V02_files_towards_targets_are_found_beside_the_configuration_and_o
     assembly.target_tls(config(tmp_path, "[vnc]\nvencrypt_ca_certs = ca.pem\nvencrypt_client_cert = ca.pem"))
 
 
+# Pages
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """Where noVNC and spice-html5 are looked for."""
+    for name, file in {"_NOVNC_FOLDERS": "core/rfb.js", "_SPICE_FOLDERS": "spice_auto.html"}.items():
+        found = tmp_path / name / file
+        found.parent.mkdir(parents=True)
+        found.touch()
+        monkeypatch.setattr(assembly, name, (tmp_path / "none", tmp_path / name))
+
+
+@pytest.mark.usefixtures("packages")
+def test_pages_come_from_the_first_package_there_is(tmp_path):
+    vnc, spice = (assembly.folders(config(tmp_path), protocol) for protocol in ("vnc", "spice"))
+    assert (vnc.novnc, vnc.spice, vnc.operator) == (tmp_path / "_NOVNC_FOLDERS", None, None)
+    assert (spice.novnc, spice.spice, spice.operator) == (None, tmp_path / "_SPICE_FOLDERS", None)
+    assert vnc.own == spice.own
+
+
+@pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize(
+    ("text", "vnc", "spice"),
+    [
+        ("[DEFAULT]\nweb = both", "both", "both"),
+        ("[DEFAULT]\nweb = both\n[spice]\nweb = one", "both", "one"),
+        ("[DEFAULT]\nweb = both\n[vnc]\nweb = one", "one", "both"),
+        ("[spice]\nweb = one", None, "one"),
+    ],
+)
+def test_a_listeners_own_web_goes_before_the_shared_one(tmp_path, text, vnc, spice):
+    for name in ("both", "one"):
+        (tmp_path / name).mkdir()
+    for protocol, name in {"vnc": vnc, "spice": spice}.items():
+        operator = assembly.folders(config(tmp_path, text), protocol).operator
+        assert operator == (name and tmp_path / name)
+
+
+def test_pages_that_are_not_there(tmp_path, monkeypatch):
+    told = refused(tmp_path, "[spice]\nweb = none", lambda options: assembly.folders(options, "spice"))
+    assert told == f"Can not find html/js files at {tmp_path}/none: web is not a folder."
+    for name, protocol, package in (("_NOVNC_FOLDERS", "vnc", "noVNC"), ("_SPICE_FOLDERS", "spice", "spice-html5")):
+        monkeypatch.setattr(assembly, name, (tmp_path / "a", tmp_path / "b"))
+        assert refused(tmp_path, "", lambda options, which=protocol: assembly.folders(options, which)) == (
+            f"{package} is not installed: there is none in {tmp_path}/a or {tmp_path}/b; "
+            f"run make venv, or apt install {package.lower()}, or name a folder with web ="
+        )
+        assert assembly.folders(config(tmp_path, f"[DEFAULT]\nweb = {tmp_path}"), protocol).operator == tmp_path
+
+
 # Native viewers
 
 

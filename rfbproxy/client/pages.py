@@ -1,4 +1,4 @@
-"""What a browser gets over plain HTTP: the console page, noVNC's code, the operator's folder, and the health checks."""
+"""What plain HTTP gets: the console page and its viewer, the operator's folder, and the health checks."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from rfbproxy.client.files import answer, inside, is_folder, nothing, say, send_file
-from rfbproxy.client.folders import Folders
+from rfbproxy.client.folders import Folders, Protocol
 from rfbproxy.client.http_head import HEAD_LIMIT
 
 PAGE = "console.html"
@@ -22,11 +22,12 @@ EMPTY_JSON = ("defaults.json", "mandatory.json")  # noVNC 1.6 and later ask for 
 PAGE_METHODS = ("GET", "HEAD", "OPTIONS")
 _ALLOWED = ", ".join(PAGE_METHODS)
 
-# The page's own policy; noVNC draws cursors and JPEG rectangles from data: URLs.
+# The page's own policy; both viewers draw cursors and JPEG images from data: URLs, sound and video of SPICE are blobs.
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; "
 )
+_PAGE_POLICIES: dict[Protocol, str] = {"vnc": _PAGE_POLICY, "spice": f"{_PAGE_POLICY}media-src blob:; "}
 _ABSOLUTE = re.compile(rb"https?://[^/]*(/.*)?\Z", re.IGNORECASE)
 
 _log = Logger()
@@ -40,6 +41,7 @@ class Pages(Resource):
         allowed_origins: bare host names of pages that may frame the console (`[console] allowed_origins`).
         ready: awaited by `/readyz`; a sentence says what is not ready, None that all is well.
         strict_transport: whether browsers are told to use https alone, once they did (RFC 6797).
+        protocol: of the listener's consoles.
     """
 
     isLeaf = True
@@ -51,8 +53,10 @@ class Pages(Resource):
         ready: Callable[[], Awaitable[str | None]],
         *,
         strict_transport: bool = False,
+        protocol: Protocol = "vnc",
     ) -> None:
         super().__init__()
+        self._protocol = protocol
         self._strict_transport = strict_transport
         self._folders = folders
         self._ready = ready
@@ -98,19 +102,22 @@ class Pages(Resource):
 
     def _file(self, request: Request, path: list[str]) -> int:
         folders = self._folders
+        page_policy = _PAGE_POLICIES[self._protocol]
         file = None
         if path in ([""], [ASSETS, PAGE]):
-            file, policy = folders.own / PAGE, _PAGE_POLICY
+            file, policy = folders.own / PAGE, page_policy
         elif path[0] == ASSETS:
-            file, policy = folders.asset(path[1:]), _PAGE_POLICY
+            file, policy = folders.asset(self._protocol, path[1:]), page_policy
         else:
-            policy = ""  # the operator's pages may need more than ours
+            policy = ""  # the operator's pages, and spice-html5's, may need more than ours
             if folders.operator is not None:
                 file = inside(folders.operator, path)
                 if file is None and is_folder(folders.operator, path):
                     return _to_folder(request, path[-1])
-            if file is None and len(path) == 1 and path[0] in PAGE_NAMES:
-                file, policy = folders.own / PAGE, _PAGE_POLICY
+            if file is None and self._protocol == "spice":
+                file = folders.spice_page(path)
+            elif file is None and len(path) == 1 and path[0] in PAGE_NAMES:
+                file, policy = folders.own / PAGE, page_policy
             if file is None and len(path) == 1 and path[0] in EMPTY_JSON:
                 return answer(request, http.OK, "application/json", b"{}")
         if file is None:

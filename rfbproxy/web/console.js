@@ -4,7 +4,8 @@
  * Its laws: it connects only to the origin it came from; it hears its WebSocket close, so that it can say why a session
  * ended; every text that came from outside is set by textContent; it asks for nothing and stores nothing.
  *
- * The viewer comes from viewer.js, which the service picks (vnc.js). It has `focus()`, `sendCtrlAltDel()`, `stop()`, the property `fit`, and `socket`, whose close event says why the session ended. What it
+ * The viewer comes from viewer.js, which is vnc.js or spice.js, as the listener's protocol wants it. It has `focus()`,
+ * `sendCtrlAltDel()`, `stop()`, the property `fit`, and `socket`, whose close event says why the session ended. What it
  * has to say goes to the functions of `listen()` below.
  */
 
@@ -337,7 +338,8 @@ async function start() {
 /** For the browser tests and for debugging, read-only: the newest visit's viewer, what it drives, and the state. */
 window.consolePage = Object.freeze({
     get viewer() { return visit?.viewer ?? null; },
-    get rfb() { return visit?.viewer?.rfb ?? null; }, // noVNC's object
+    get rfb() { return visit?.viewer?.rfb ?? null; }, // noVNC's object, of a VNC console
+    get main() { return visit?.viewer?.main ?? null; }, // spice-html5's, of a SPICE console
     get socket() { return visit?.viewer?.socket ?? null; },
     get state() { return state; },
     states: STATES,

@@ -75,13 +75,14 @@ def make_listener(
     folders=None,
     allowed_origins=(),
     ready=always_ready,
+    protocol="vnc",
     **fields,
 ):
     """A listener with everything about it settable; `opened` collects (request, stream)."""
     clock = clock or Clock()
     opened = [] if opened is None else opened
     folders = folders or Folders(Path("/nonexistent"), None)
-    pages = Pages(folders, allowed_origins, ready)
+    pages = Pages(folders, allowed_origins, ready, protocol=protocol)
     return Listener(
         **{
             "open_console": lambda request, stream: opened.append((request, stream)),
