@@ -1,4 +1,4 @@
-"""What plain HTTP gets: the console page and its viewer, the operator's folder, and the health checks."""
+"""What plain HTTP gets: the console page and its viewer, the operator's folder, viewer files, and the health checks."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,11 +14,13 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from rfbproxy.client.files import answer, inside, is_folder, nothing, say, send_file
 from rfbproxy.client.folders import Folders, Protocol
 from rfbproxy.client.http_head import HEAD_LIMIT
+from rfbproxy.client.request import token_of_url
 
 PAGE = "console.html"
 PAGE_NAMES = ("vnc.html", "vnc_auto.html", "vnc_lite.html")  # the pages that nova's base URLs name
 ASSETS = "_console"
 EMPTY_JSON = ("defaults.json", "mandatory.json")  # noVNC 1.6 and later ask for them beside their page
+VIEWER_FILE = "console.vv"
 PAGE_METHODS = ("GET", "HEAD", "OPTIONS")
 _ALLOWED = ", ".join(PAGE_METHODS)
 
@@ -29,6 +31,8 @@ _PAGE_POLICY = (
 )
 _PAGE_POLICIES: dict[Protocol, str] = {"vnc": _PAGE_POLICY, "spice": f"{_PAGE_POLICY}media-src blob:; "}
 _ABSOLUTE = re.compile(rb"https?://[^/]*(/.*)?\Z", re.IGNORECASE)
+
+ViewerFile = Callable[[str, str | None], Awaitable[bytes | tuple[int, str]]]
 
 _log = Logger()
 
@@ -42,6 +46,8 @@ class Pages(Resource):
         ready: awaited by `/readyz`; a sentence says what is not ready, None that all is well.
         strict_transport: whether browsers are told to use https alone, once they did (RFC 6797).
         protocol: of the listener's consoles.
+        viewer_file: makes `/console.vv` for a token and the request's Host, or a status and a sentence why not; None:
+            there is no such file.
     """
 
     isLeaf = True
@@ -54,9 +60,11 @@ class Pages(Resource):
         *,
         strict_transport: bool = False,
         protocol: Protocol = "vnc",
+        viewer_file: ViewerFile | None = None,
     ) -> None:
         super().__init__()
         self._protocol = protocol
+        self._viewer_file = viewer_file
         self._strict_transport = strict_transport
         self._folders = folders
         self._ready = ready
@@ -64,7 +72,7 @@ class Pages(Resource):
         self._frame_ancestors = f"frame-ancestors 'self' {ancestors}".strip()
 
     def render(self, request: Request) -> int:
-        """Answer one request; nothing of its query is read, and nothing of it is logged."""
+        """Answer one request, and log nothing of it; of its query only a viewer file needs the token."""
         headers = request.responseHeaders
         headers.setRawHeaders("cache-control", ["no-cache"])
         headers.setRawHeaders("x-content-type-options", ["nosniff"])
@@ -87,18 +95,39 @@ class Pages(Resource):
         if path == ["readyz"]:
             Deferred.fromCoroutine(self._report_ready(request))
             return NOT_DONE_YET
+        if path == [VIEWER_FILE] and self._viewer_file is not None:
+            token = token_of_url(request.uri.decode("latin-1"))
+            if token is None:
+                return say(request, http.BAD_REQUEST, "There is no token in this URL.")
+            Deferred.fromCoroutine(self._send_viewer_file(request, self._viewer_file, token))
+            return NOT_DONE_YET
         return self._file(request, path)
 
     async def _report_ready(self, request: Request) -> None:
-        gone = request.notifyFinish()
-        gone.addErrback(lambda failure: None)
+        has_left = _watch(request)
         try:
             problem = await self._ready()
         except Exception:
             _log.failure("readiness check failed")
             problem = "The check itself failed."
-        if not gone.called:
+        if not has_left():
             say(request, http.OK if problem is None else http.SERVICE_UNAVAILABLE, problem or "ready")
+
+    async def _send_viewer_file(self, request: Request, make: ViewerFile, token: str) -> None:
+        has_left = _watch(request)
+        try:
+            made = await make(token, request.getHeader("host"))
+        except Exception:
+            _log.failure("viewer file failed")
+            made = http.INTERNAL_SERVER_ERROR, "The file could not be made."
+        if has_left():
+            return
+        request.responseHeaders.setRawHeaders("cache-control", ["no-store"])  # it holds secrets
+        if isinstance(made, bytes):
+            request.responseHeaders.setRawHeaders("content-disposition", [f'attachment; filename="{VIEWER_FILE}"'])
+            answer(request, http.OK, "application/x-virt-viewer", made)
+        else:
+            say(request, *made)
 
     def _file(self, request: Request, path: list[str]) -> int:
         folders = self._folders
@@ -202,6 +231,13 @@ def _segments(path: bytes) -> list[str] | None:
         if segment in (".", "..") or any(ord(character) < 0x20 or character in "/\\\x7f" for character in segment):
             return None
     return segments
+
+
+def _watch(request: Request) -> Callable[[], bool]:
+    """What tells later whether the client has left meanwhile."""
+    gone = request.notifyFinish()
+    gone.addErrback(lambda failure: None)
+    return lambda: bool(gone.called)
 
 
 def _to_folder(request: Request, name: str) -> int:

@@ -76,13 +76,14 @@ def make_listener(
     allowed_origins=(),
     ready=always_ready,
     protocol="vnc",
+    viewer_file=None,
     **fields,
 ):
     """A listener with everything about it settable; `opened` collects (request, stream)."""
     clock = clock or Clock()
     opened = [] if opened is None else opened
     folders = folders or Folders(Path("/nonexistent"), None)
-    pages = Pages(folders, allowed_origins, ready, protocol=protocol)
+    pages = Pages(folders, allowed_origins, ready, protocol=protocol, viewer_file=viewer_file)
     return Listener(
         **{
             "open_console": lambda request, stream: opened.append((request, stream)),

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from rfbproxy.client.folders import Folders
+from tests.client.callers import Caller, answers
 from tests.client.page_requests import body, get, status
 
 SPICE = {"protocol": "spice"}
@@ -91,3 +93,76 @@ def test_the_operators_spice_html5_goes_before_the_package_and_is_not_mixed_with
     assert status(folders, "/src/main.js", **SPICE) == 404
     assert body(folders, "/_console/spice-html5/main.js", **SPICE) == b"npm's main", "our page has its own"
     assert b"console" in body(folders, "/", **SPICE)
+
+
+# Viewer files
+
+
+def with_file(made, asked=None):
+    """A listener that makes `made` of any token; `asked` collects what for."""
+
+    async def make(token, host):
+        if asked is not None:
+            asked.append((token, host))
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    return {**SPICE, "viewer_file": make}
+
+
+def test_a_viewer_file(spice):
+    asked = []
+    for method in ("GET", "HEAD"):
+        target, made = f"/console.vv?token=x&token={TOKEN}", with_file(b"[virt-viewer]\n", asked)
+        code, headers, text = get(spice, target, method=method, cache="no-store", **made)
+        assert (code, text) == (200, b"[virt-viewer]\n" if method == "GET" else b"")
+        assert headers["content-type"] == "application/x-virt-viewer"
+        assert headers["content-disposition"] == 'attachment; filename="console.vv"'
+        assert headers["content-length"] == "14"
+    assert asked == [(TOKEN, "h")] * 2
+
+
+def test_a_viewer_file_that_is_not_given_out(spice):
+    code, headers, text = get(
+        spice, f"/console.vv?token={TOKEN}", cache="no-store", **with_file((403, "The token has expired."))
+    )
+    assert (code, text) == (403, b"The token has expired.\n")
+    assert headers["content-type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("query", ["", "?", "?token=", "?tok=x"])
+def test_a_viewer_file_needs_a_token(spice, query):
+    asked = []
+    assert status(spice, f"/console.vv{query}", **with_file(b"", asked)) == 400
+    assert asked == []
+
+
+def test_a_listener_without_viewer_files(spice):
+    assert status(spice, f"/console.vv?token={TOKEN}", **SPICE) == 404
+    assert status(spice, f"/console.vv?token={TOKEN}") == 404
+
+
+def test_a_viewer_file_that_cannot_be_made_is_not_left_unanswered(spice, log):
+    made = with_file(ZeroDivisionError())
+    code, _, text = get(spice, f"/console.vv?token={TOKEN}", cache="no-store", **made)
+    assert (code, text) == (500, b"The file could not be made.\n")
+    failed = log.pop(next(i for i, event in enumerate(log) if "log_failure" in event))
+    assert failed["log_format"] == "viewer file failed"
+
+
+def test_a_viewer_file_for_a_client_that_left(spice):
+    made = Deferred()
+    caller = Caller(folders=spice, viewer_file=lambda token, host: made, **SPICE)
+    caller.send(b"GET /console.vv?token=123-456-789 HTTP/1.1\r\n\r\n")
+    caller.lose()
+    made.callback(b"[virt-viewer]\n")
+    assert caller.received() == b""
+
+
+def test_other_requests_go_on_after_a_viewer_file(spice):
+    caller = Caller(folders=spice, **with_file(b"[virt-viewer]\n"))
+    for target in (f"/console.vv?token={TOKEN}", "/healthz"):
+        caller.send(f"GET {target} HTTP/1.1\r\n\r\n".encode())
+    assert [text for _, _, text in answers(caller.received())] == [b"[virt-viewer]\n", b"alive\n"]
+    caller.lose()
