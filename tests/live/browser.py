@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from PIL import Image, ImageChops
-from playwright.sync_api import Browser, Page, Playwright, expect
+from playwright.sync_api import Browser, Dialog, Page, Playwright, expect
 
 from tests.live.processes import PATIENCE_S, program, until
 from tests.live.targets import Target
@@ -156,3 +156,42 @@ class MinimalPage(ConsolePage):
 
     def focus(self) -> None:
         self.page.locator(self.canvas).click()
+
+
+class SpicePage(ConsolePage):
+    """The project's own page on a listener for SPICE."""
+
+    def open(self, url: str) -> None:
+        self.page.goto(url.replace("/spice_auto.html?", "/?"))
+
+    def sockets(self) -> list[str]:
+        """The URLs of the session's WebSockets that are open, the main channel's first."""
+        return self.page.evaluate(
+            "() => [consolePage.main, ...consolePage.main.channels].filter(({ ws }) => ws?.readyState === 1)"
+            ".map(({ ws }) => ws.url)"
+        )
+
+
+class SpiceHtml5Page(ConsolePage):
+    """spice-html5's `spice_auto.html`, which tells a person nothing: what it notes of a refusal is hidden."""
+
+    canvas = "#spice-screen canvas"
+    connected = "() => document.querySelector('#spice-screen canvas') !== null"
+    refused = "() => document.querySelector('#message-div')?.textContent.includes('Error: ')"
+
+    def open(self, url: str) -> None:
+        self.page.on("dialog", self._dismiss)
+        self.page.goto(url)
+
+    def wait_refused(self) -> str:
+        """Its own words; the service's sentence is in none of them."""
+        self.page.wait_for_function(self.refused)
+        return self.page.locator("#message-div p", has_text="Error: ").first.text_content() or ""
+
+    def _dismiss(self, dialog: Dialog) -> None:
+        """It asks for a password where there should be none to ask for, and for ever."""
+        self.complaints.append(f"{dialog.type}: {dialog.message}")
+        dialog.dismiss()
+
+    def focus(self) -> None:
+        self.page.locator(self.canvas).hover()
