@@ -78,4 +78,4 @@ class SpiceTarget(TargetSide):
         return stream, replied.caps, name is not None
 
     async def _secure(self, stream: Stream, name: str, subject: str | None) -> None:
-        await stream.start_tls(self._tls.side(name))
+        await stream.start_tls(self._tls.side(name, subject))
