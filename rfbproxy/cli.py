@@ -131,6 +131,14 @@ def view(parsed: argparse.Namespace, config: Config) -> None:
     run(config, parsed.listen, console)
 
 
+def graphics_xml(parsed: argparse.Namespace, config: Config) -> object:
+    """Print the libvirt XML of a machine's console."""
+    from rfbproxy.graphics_xml import graphics_xml as make
+
+    xml = make(config, parsed.protocol)
+    return {"xml": xml} if parsed.json else xml
+
+
 def demo(parsed: argparse.Namespace, config: Config) -> None:
     """Run a proxy for the built-in desktop."""
     from rfbproxy.foreground import demo as run
@@ -201,6 +209,8 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
     added.add_argument("-n", "--nodaemon", action="store_true", help="stay in the foreground whatever `daemon` says")
     added.add_argument("--pidfile", metavar="F", help="file for the process id; none unless given")
     added.add_argument("--logfile", metavar="F", help="in the background twistd.log unless given, else the terminal")
+    added = add(commands, "graphics-xml", graphics_xml, "print libvirt's XML for machines with such a console")
+    added.add_argument("protocol", choices=["vnc", "spice"])
 
     console = commands.add_parser("console", parents=[after], help="create, list and revoke consoles")
     consoles = console.add_subparsers(metavar="COMMAND", required=True)
