@@ -192,7 +192,7 @@ def _common(files: list[str], folders: list[str], json_default: object) -> argpa
 def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
     before, after = _common(files, folders, False), _common(files, folders, argparse.SUPPRESS)
     parser = argparse.ArgumentParser(
-        prog="consoleproxy", description="A console proxy that understands VNC.", parents=[before]
+        prog="consoleproxy", description="A console proxy that understands VNC and SPICE.", parents=[before]
     )
     parser.add_argument("--version", action="version", version=f"consoleproxy {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -226,8 +226,13 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
 
 
 def _add_view(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", type=_target, metavar="HOST:PORT", help="the VNC server; IPv6 in brackets")
-    parser.add_argument("--type", choices=["novnc", "xvpvnc"], default="novnc", help="browser or Java viewer")
+    parser.add_argument("target", type=_target, metavar="HOST:PORT", help="the VNC or SPICE server; IPv6 in brackets")
+    parser.add_argument(
+        "--type",
+        choices=["novnc", "spice-html5", "xvpvnc"],
+        default="novnc",
+        help="VNC in a browser (default), SPICE in a browser, or VNC in the Java viewer",
+    )
     _add_listen(parser)
     _add_login(parser)
 

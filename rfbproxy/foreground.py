@@ -2,6 +2,7 @@
 
 import sys
 from time import time
+from typing import Any
 
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.scripts import twistd
@@ -11,6 +12,7 @@ from rfbproxy.consoleauth import SqlStore
 from rfbproxy.issue import EXPIRES_LIMIT, Console, issue
 from rfbproxy.service import ConsoleProxyService, install_signals, make_service
 
+_PAGES = {"novnc": "vnc_auto.html", "xvpvnc": "console", "spice-html5": ""}
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not bound
 
 
@@ -45,7 +47,8 @@ def view(config: Config, address: Address, console: Console) -> None:
 
     store = SqlStore("sqlite://")
     store.open()
-    service = make_service(config, reactor, store=store, address=address)
+    protocol: dict[str, Any] = {"protocol": "spice"} if console.console_type == "spice-html5" else {}
+    service = make_service(config, reactor, store=store, address=address, **protocol)
     issued = issue(store, console, base=_base_url(service, console.console_type), ttl=EXPIRES_LIMIT, now=int(time()))
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     if console.console_type == "xvpvnc":
@@ -72,7 +75,7 @@ def demo(config: Config, address: Address) -> None:
 def _base_url(service: ConsoleProxyService, console_type: str) -> str:
     """What the URL begins with that opens the console on this very machine."""
     address = service.address
-    page = "console" if console_type == "xvpvnc" else "vnc_auto.html"
+    page = _PAGES[console_type]
     scheme = "https" if service.has_tls else "http"
     if address.path is not None:
         return f"{scheme}://localhost/{page}"
