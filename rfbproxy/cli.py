@@ -16,6 +16,7 @@ from rfbproxy.command_line import read_secret, table
 from rfbproxy.config import Address, Config, parse_address
 from rfbproxy.consoleauth import CONSOLE_TYPES
 from rfbproxy.errors import ConfigError, ConsoleProxyError
+from rfbproxy.issue import ALLOWABLE_CHANNELS, Console, issue
 from rfbproxy.rfb.preference import SUBTYPE_WORDS, TYPE_WORDS
 
 DEFAULT_LISTEN = "127.0.0.1:6080"
@@ -45,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def console_create(parsed: argparse.Namespace, config: Config) -> object:
     """Issue a token for one console."""
-    from rfbproxy.issue import Console, issue
     from rfbproxy.service import open_store
+    from rfbproxy.viewer_file import own_certificate, viewer_file
 
     console = Console(
         console_type=parsed.type,
@@ -62,10 +63,18 @@ def console_create(parsed: argparse.Namespace, config: Config) -> object:
         tls_name=parsed.tls_name,
         require_security=parsed.require_security,
         allow_power=parsed.allow_power,
+        host_subject=parsed.host_subject,
+        allow_channels=tuple(parsed.allow_channel),
     )
+    certificate = own_certificate(config) if parsed.type == "spice-direct" else None
     ttl = parsed.ttl if parsed.ttl is not None else int(config.number("consoleauth", "token_ttl"))
     with closing(open_store(config)) as store:
-        return issue(store, console, base=config.base_url(parsed.type), ttl=ttl, now=int(time.time())).as_json()
+        issued = issue(store, console, base=config.base_url(parsed.type), ttl=ttl, now=int(time.time()))
+    result = issued.as_json()
+    if parsed.type == "spice-direct":
+        file = viewer_file(config, issued.token, title=issued.console.instance_uuid, certificate=certificate)
+        result["vv"] = file.text() if parsed.json else "printed with --json"
+    return result
 
 
 def console_list(parsed: argparse.Namespace, config: Config) -> object:
@@ -123,7 +132,6 @@ def serve(parsed: argparse.Namespace, config: Config) -> None:
 def view(parsed: argparse.Namespace, config: Config) -> None:
     """Run a proxy for one target."""
     from rfbproxy.foreground import view as run
-    from rfbproxy.issue import Console
 
     target: Address = parsed.target
     password = read_secret(parsed.password_file) if parsed.password_file else None
@@ -267,6 +275,17 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
         help=f"the only security towards the target that will do: {', '.join([*TYPE_WORDS, *SUBTYPE_WORDS])}",
     )
     parser.add_argument("--allow-power", action="store_true", help="let viewers shut down and reset the machine")
+    parser.add_argument(
+        "--host-subject", metavar="SUBJECT", help="what a SPICE target's certificate must say: C=XX,O=Lab,CN=node1"
+    )
+    parser.add_argument(
+        "--allow-channel",
+        action="append",
+        default=[],
+        choices=ALLOWABLE_CHANNELS,
+        metavar="WORD",
+        help=f"a SPICE channel beyond the usual, may be given several times: {', '.join(ALLOWABLE_CHANNELS)}",
+    )
 
 
 if __name__ == "__main__":

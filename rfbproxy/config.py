@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from oslo_config import cfg
 
@@ -202,6 +202,24 @@ class Config:
         return self.text(group, "web") or self.text("DEFAULT", "web")
 
     @property
+    def certificate_file(self) -> Path | None:
+        """Our certificate's file; None: there is none, for nova's default `self.pem` need not exist.
+
+        Raises:
+            ConfigError: it does not exist, and another option needs it.
+        """
+        name = self.text("DEFAULT", "cert") or "self.pem"
+        file = self.base / name
+        if file.exists():
+            return file
+        if self.flag("DEFAULT", "ssl_only"):
+            raise ConfigError(f"SSL only and {name} not found")
+        if self.path("consoleproxy", "client_ca_certs") is not None:
+            raise ConfigError(f"[consoleproxy] client_ca_certs needs a certificate, and {name} is not there")
+        is_default = name == "self.pem" and self.path("DEFAULT", "key") is None
+        return None if is_default else file
+
+    @property
     def security_preference(self) -> Preference:
         """Security towards targets, best first.
 
@@ -253,6 +271,8 @@ class Config:
         """
         if console_type == "vnc-direct":
             return self._native_url()
+        if console_type == "spice-direct" and not self.is_set("spice", "spice_direct_proxy_base_url"):
+            return urlunsplit((*urlsplit(self.base_url("spice-html5"))[:2], "/console.vv", "", ""))
         option = BASE_URLS.get(console_type)
         if option is None:
             raise ConfigError(f"console type {console_type!r} has no access URL in this version")

@@ -136,7 +136,8 @@ SPICE = [
     cfg.StrOpt(
         "spice_direct_proxy_base_url",
         default="http://127.0.0.1:13002/nova",
-        help="What access URLs of type spice-direct begin with.",
+        help="What access URLs of type spice-direct begin with; unless it is set, /console.vv where "
+        "`html5proxy_base_url` is.",
     ),
     cfg.StrOpt("keymap", default="en-us", help="Keyboard of machines, for `graphics-xml`; empty: the viewer's."),
     cfg.StrOpt("server_listen", default="127.0.0.1", help="Where machines' SPICE servers listen, for `graphics-xml`."),

@@ -40,7 +40,7 @@ def test_create_prints_token_url_type_expiry_and_instance(store):
 @pytest.mark.parametrize(("console_type", "base"), [
     ("xvpvnc", "http://127.0.0.1:6081/console?token="),
     ("spice-html5", "http://127.0.0.1:6082/spice_auto.html?token="),
-    ("spice-direct", "http://127.0.0.1:13002/nova?token="),
+    ("spice-direct", "http://127.0.0.1:6082/console.vv?token="),
 ])  # fmt: skip
 def test_other_types_get_their_own_base(store, console_type, base):
     created = store.console("create", "--type", console_type, "--host", "h", "--port", "1")
@@ -259,6 +259,76 @@ def test_a_console_for_native_viewers_where_there_are_none(store):
         "consoleproxy: console type 'vnc-direct' needs a host and port in [consoleproxy] rfb_listen\n"
     )
     assert store.console("list") == {"consoles": []}
+
+
+# SPICE
+
+DIRECT = ("create", "--type", "spice-direct", "--host", "192.0.2.7", "--port", "5900")
+
+
+def test_a_console_for_native_spice_viewers_has_a_file_for_them(store):
+    created = store.console(*DIRECT, "--instance", "an-instance", "--tls-port", "5901")
+    assert list(created) == ["token", "url", "type", "expires", "instance", "vv"]
+    assert created["url"] == f"http://127.0.0.1:6082/console.vv?token={created['token']}"
+    assert created["vv"] == (
+        "[virt-viewer]\n"
+        "type=spice\n"
+        f"host={created['token']}\n"
+        "port=6082\n"
+        "title=an-instance\n"
+        "proxy=http://127.0.0.1:6082\n"
+        "delete-this-file=1\n"
+    )
+    assert "192.0.2.7" not in created["vv"]
+
+
+def test_novas_url_for_native_spice_viewers(store):
+    store.write_config("[spice]\nspice_direct_proxy_base_url = http://kerbside.example/nova")
+    created = store.console(*DIRECT)
+    assert created["url"] == f"http://kerbside.example/nova?token={created['token']}"
+    assert created["vv"].startswith("[virt-viewer]\n")
+
+
+def test_for_people_the_file_is_not_printed(store):
+    printed = command(store, "console", *DIRECT).stdout
+    assert printed.splitlines()[-1].split(maxsplit=1) == ["vv", "printed with --json"]
+    assert "virt-viewer" not in printed
+
+
+def test_a_certificate_that_cannot_be_told_of_leaves_no_token(store):
+    store.write_config("[DEFAULT]\ncert = nova.conf")
+    result = run("consoleproxy", "--config-file", store.config, "console", *DIRECT, cwd=store.folder)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.endswith("nova.conf holds no usable certificate\n")
+    assert store.console("list") == {"consoles": []}
+
+
+def test_what_a_spice_console_may_ask_for(store):
+    more = ("--host-subject", r"O=Lab\, Inc,CN=node1", "--allow-channel", "usbredir", "--allow-channel", "webdav")
+    grant = grant_of(store, store.console(*DIRECT, *more))
+    assert grant.host_subject == r"O=Lab\, Inc,CN=node1"
+    assert grant.allow_channels == ("usbredir", "webdav")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((*DIRECT, "--host-subject", "node1"), "host subject 'node1': 'node1' is not KEY=VALUE"),
+        ((*DIRECT, "--username", "admin"), "username does not go with console type 'spice-direct'"),
+        ((*CREATE, "--allow-channel", "usbredir"), "allow_channels does not go with console type 'novnc'"),
+    ],
+)
+def test_what_a_console_of_this_type_may_not_ask_for(store, arguments, expected):
+    result = command(store, "console", *arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"consoleproxy: {expected}")
+
+
+@pytest.mark.parametrize("word", ["main", "sound"])
+def test_a_channel_that_cannot_be_allowed_is_wrong_usage(store, word):
+    result = command(store, "console", *DIRECT, "--allow-channel", word)
+    assert result.returncode == 2
+    assert "'record', 'smartcard', 'usbredir', 'port', 'webdav'" in result.stderr
 
 
 @pytest.mark.parametrize("protocol", ["vnc", "spice"])

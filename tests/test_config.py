@@ -337,6 +337,25 @@ def test_a_second_main_is_refused_or_takes_over(tmp_path):
     assert told.startswith("[consoleproxy] spice_second_main: ")
 
 
+@pytest.mark.parametrize(
+    ("options", "url"),
+    [
+        ("", "http://127.0.0.1:6082/console.vv"),
+        ("html5proxy_base_url = https://proxy.example/a/spice_auto.html?b=c#d", "https://proxy.example/console.vv"),
+        ("html5proxy_base_url = http://[2001:db8::1]:7082", "http://[2001:db8::1]:7082/console.vv"),
+        ("spice_direct_proxy_base_url = http://kerbside.example/nova", "http://kerbside.example/nova"),
+        ("spice_direct_proxy_base_url = http://127.0.0.1:13002/nova", "http://127.0.0.1:13002/nova"),
+    ],
+)
+def test_the_url_of_viewer_files(tmp_path, options, url):
+    assert config(tmp_path, f"[spice]\n{options}").base_url("spice-direct") == url
+
+
+def test_a_url_of_viewer_files_that_is_none(tmp_path):
+    told = refused(tmp_path, "[spice]\nspice_direct_proxy_base_url = kerbside")
+    assert told == "[spice] spice_direct_proxy_base_url: 'kerbside' is not a URL"
+
+
 @pytest.mark.parametrize("option", ["[vnc]\nnovncproxy_base_url", "[spice]\nhtml5proxy_base_url"])
 @pytest.mark.parametrize(
     "url", ["", "proxy.example", "http://", "http://:6080/", "http://h:port/", "http://h:70000/", "http://[::1:6080/"]
