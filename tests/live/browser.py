@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageChops
 from playwright.sync_api import Browser, Dialog, Page, Playwright, expect
 
+from tests.live.machine import Target
 from tests.live.processes import PATIENCE_S, program, until
-from tests.live.targets import Target
 
 KEY_DELAY_MS = 20  # between typed keys: a BIOS keeps fifteen
 WINDOW = (1280, 800)

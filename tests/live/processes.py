@@ -127,14 +127,14 @@ class Process:
             pytest.fail(f"{self.name} ended with status {self._popen.returncode}:\n{self.log}")
         return line if newline else ""
 
-    def wait_for_port(self, port: int) -> None:
+    def wait_for_port(self, port: int, host: str = "127.0.0.1") -> None:
         """Wait until somebody answers there, this process being alive."""
 
         def answers() -> bool:
             if not self.is_running:
                 pytest.fail(f"{self.name} ended with status {self._popen.returncode}:\n{self.log}")
-            with socket.socket() as trial:
-                return trial.connect_ex(("127.0.0.1", port)) == 0
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+                return trial.connect_ex((host, port)) == 0
 
         until(answers, f"port {port} of {self.name}")
 

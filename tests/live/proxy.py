@@ -12,8 +12,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.live.machine import Target
 from tests.live.processes import Process, free_port, program, until
-from tests.live.targets import Target
 
 
 @dataclass(frozen=True)

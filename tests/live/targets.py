@@ -1,75 +1,20 @@
-"""Machines and desktops to look at: QEMU with a guest of our own, and Xvnc with a terminal."""
+"""Machines and desktops to look at by VNC: QEMU with a guest of our own, and Xvnc with a terminal."""
 
-import json
 import os
-import secrets
-import socket
 import subprocess
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageGrab
 
-from tests.live.processes import Process, free_port, program, until
+from tests.live.machine import Machine, Target
+from tests.live.processes import Process, program, until
 
-GUEST_SOURCE = Path(__file__).with_name("guest.S")
 SIZE = (640, 400)
 
 
-class Target(ABC):
-    """A VNC server that shows what is typed.
-
-    Attributes:
-        username: whom it lets in; None where it does not ask.
-        password: what it asks for; None where it asks for none.
-        version: the RFB version that it speaks.
-    """
-
-    version = "3.8"
-
-    def __init__(self, name: str, folder: Path, *, password: bool = False, username: str | None = None) -> None:
-        self.name = name
-        self.folder = folder / name
-        self.folder.mkdir()
-        self.port = free_port()
-        self.username = username
-        self.password = secrets.token_hex(4) if password or username else None
-
-    @property
-    def security(self) -> str:
-        """As the audit record names it, where the target asks for no more than a password."""
-        return "None" if self.password is None else "VNC Authentication"
-
-    @property
-    def desktop_name(self) -> str:
-        """As its ServerInit says."""
-        return self.name
-
-    @property
-    @abstractmethod
-    def processes(self) -> list[Process]:
-        """What runs for it, the last started last."""
-
-    @abstractmethod
-    def capture(self) -> Image.Image:
-        """What it shows, taken without RFB."""
-
-    @abstractmethod
-    def typed(self) -> str:
-        """Every character that ever arrived."""
-
-    def wait_typed(self, text: str) -> None:
-        """Wait until the last characters that arrived are these."""
-        until(lambda: self.typed().endswith(text), f"text typed into {self.name}")
-
-    def stop(self) -> None:
-        for process in reversed(self.processes):
-            process.stop()
-
-
-class Qemu(Target):
-    """A PC whose boot sector is `guest.S`; the password of VNC Authentication is set while it runs.
+class Qemu(Machine):
+    """A machine with VNC; the password of VNC Authentication is set while it runs.
 
     Args:
         vnc: more of its option of that name.
@@ -88,74 +33,19 @@ class Qemu(Target):
         objects: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(name, folder, password=password, username=username)
-        vnc = f"127.0.0.1:{self.port - 5900}{',password=on' if password else ''}{vnc}"
-        self._process = Process(
-            name,
-            [
-                *["qemu-system-x86_64", "-name", name, "-machine", "pc,accel=tcg", "-m", "16"],
-                *["-nodefaults", "-no-user-config", "-vga", "std", "-boot", "a"],
-                *["-drive", f"if=floppy,format=raw,readonly=on,file={self._assemble()}"],
-                *["-debugcon", f"file:{self.folder / 'typed'}"],
-                *["-qmp", f"unix:{self.folder / 'qmp'},server=on,wait=off", "-vnc", vnc],
-                *(word for each in objects for word in ("-object", each)),
-            ],
-            self.folder,
-            environment=environment,
-        )
-        self._process.wait_for_port(self.port)
-        self._monitor = Monitor(self.folder / "qmp")
+        self._vnc = f"{',password=on' if password else ''}{vnc}"
+        self._objects = objects
+        super().__init__(name, folder, password=password, username=username, environment=environment)
         if password:
-            self._monitor.do("set_password", protocol="vnc", password=self.password)
-        until(self._has_booted, f"guest of {name}")
+            self.monitor.do("set_password", protocol="vnc", password=self.password)
 
-    @property
-    def processes(self) -> list[Process]:
-        return [self._process]
+    def _console_options(self) -> list[str]:
+        objects = [word for each in self._objects for word in ("-object", each)]
+        return ["-vnc", f"{self.host}:{self.port - 5900}{self._vnc}", *objects]
 
     @property
     def desktop_name(self) -> str:
         return f"QEMU ({self.name})"
-
-    def _assemble(self) -> Path:
-        source, image = self.folder / "guest.o", self.folder / "guest.img"
-        subprocess.run([program("as"), "--32", "-o", source, GUEST_SOURCE], check=True)
-        layout = ["-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary"]
-        subprocess.run([program("ld"), *layout, "-o", image, source], check=True)
-        return image
-
-    def _has_booted(self) -> bool:
-        """The guest has said so."""
-        return self.typed() != ""
-
-    def capture(self) -> Image.Image:
-        file = self.folder / "screen.png"
-        self._monitor.do("screendump", filename=str(file), format="png")
-        with Image.open(file) as picture:
-            return picture.convert("RGB")
-
-    def typed(self) -> str:
-        return (self.folder / "typed").read_text()
-
-
-class Monitor:
-    """QEMU's QMP."""
-
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(20)
-        self._socket.connect(str(path))
-        self._file = self._socket.makefile("rw")
-        self._file.readline()  # its greeting
-        self.do("qmp_capabilities")
-
-    def do(self, command: str, **arguments: object) -> object:
-        self._file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self._file.flush()
-        while "event" in (answer := json.loads(self._file.readline())):
-            pass
-        assert "return" in answer, answer
-        return answer["return"]
 
 
 def terminal_script(name: str, typed: Path) -> str:

@@ -8,8 +8,8 @@ from playwright.sync_api import Page
 
 from tests.live.browser import ConsolePage, MinimalPage, NovncAutoPage, NovncLitePage, NovncPage
 from tests.live.laboratory import Laboratory
+from tests.live.machine import Target
 from tests.live.proxy import Proxy
-from tests.live.targets import Target
 
 TARGETS = ["qemu-none", "qemu-password", "xvnc-none", "xvnc-vncauth"]
 

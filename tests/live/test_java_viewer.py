@@ -10,9 +10,9 @@ from PIL import Image, ImageChops
 
 from tests.certificates import certificate
 from tests.live.laboratory import Laboratory
+from tests.live.machine import Target
 from tests.live.processes import Process, until
 from tests.live.screen import Screen
-from tests.live.targets import Target
 from tests.live.tls_tunnel import tls_tunnel
 from tests.proxy_process import running
 

@@ -16,9 +16,9 @@ from tests.client.frames import frame, upgrade
 from tests.live.balancers import ADDRESS, Haproxy, Nginx
 from tests.live.browser import ConsolePage
 from tests.live.laboratory import Laboratory
+from tests.live.machine import Target
 from tests.live.processes import PATIENCE_S, free_port, until
 from tests.live.proxy import Proxy
-from tests.live.targets import Target
 
 COMMAND = ["twistd", "-n", "consoleproxy"]
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from tests.live.laboratory import Laboratory
+from tests.live.machine import Target
 from tests.live.processes import program, until
-from tests.live.targets import Target
 
 REPOSITORY = Path(__file__).parent.parent.parent
 TARGETS = [

@@ -8,9 +8,10 @@ from pathlib import Path
 from PIL import Image
 
 from tests.live.accounts import USER
+from tests.live.machine import Target
 from tests.live.pki import Identity
 from tests.live.processes import Process, program, until
-from tests.live.targets import SIZE, Target, terminal_script
+from tests.live.targets import SIZE, terminal_script
 
 SWAY = """xwayland disable
 output HEADLESS-1 resolution {}x{} position 0 0
