@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.live.accounts import Accounts
+from tests.live.machine import Target
 from tests.live.pki import Identity, Pki
 from tests.live.processes import Process, stop_all
 from tests.live.proxy import Proxy
 from tests.live.secured_targets import ANONYMOUS, XVNC_SUBTYPES, SaslQemu, TlsQemu, TlsX11vnc, TlsXvnc, x509
 from tests.live.security_cases import Case
-from tests.live.targets import Qemu, Target, X11vnc, Xvnc
+from tests.live.spice_targets import AGENT, SHARING, SOUND, SpiceMachine
+from tests.live.targets import Qemu, X11vnc, Xvnc
 from tests.live.wayland import Wayvnc
 
 DEBIAN_NOVNC = Path("/usr/share/novnc")
@@ -56,6 +58,20 @@ TARGETS: dict[str, Callable[["Laboratory", str, Path], Target]] = {
     "x11vnc-user": lambda lab, name, folder: TlsX11vnc(
         name, folder, lab.desktop("xvnc-none"), lab.pki.server, accounts=lab.accounts
     ),
+    "spice-none": lambda lab, name, folder: SpiceMachine(name, folder),
+    "spice-ticket": lambda lab, name, folder: SpiceMachine(name, folder, password=True),
+    "spice-ipv6": lambda lab, name, folder: SpiceMachine(name, folder, host="::1"),
+    "spice-tls": lambda lab, name, folder: SpiceMachine(
+        name, folder, password=True, identity=lab.pki.hypervisor, secured=["all"]
+    ),
+    "spice-secured": lambda lab, name, folder: SpiceMachine(
+        name, folder, password=True, identity=lab.pki.hypervisor, secured=["main", "inputs"]
+    ),
+    "spice-stranger": lambda lab, name, folder: SpiceMachine(
+        name, folder, identity=lab.pki.strange_server, secured=["all"]
+    ),
+    "spice-agent": lambda lab, name, folder: SpiceMachine(name, folder, password=True, devices=[*AGENT, *SOUND]),
+    "spice-sharing": lambda lab, name, folder: SpiceMachine(name, folder, devices=SHARING),
     "wayvnc-none": lambda lab, name, folder: Wayvnc(name, folder),
     "wayvnc-x509plain": lambda lab, name, folder: Wayvnc(name, folder, lab.pki.server),
 }

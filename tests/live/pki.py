@@ -12,6 +12,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 ELSEWHERE = "elsewhere.example"
+HOST_SUBJECT = r"C=XY,O=Clouds\, Ltd,OU=Consoles,CN=hypervisor"  # as SPICE writes the name below
+HOST_NAME = x509.Name(
+    [
+        x509.NameAttribute(NameOID.COUNTRY_NAME, "XY"),
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Clouds, Ltd"),
+        x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "Consoles"),
+        x509.NameAttribute(NameOID.COMMON_NAME, "hypervisor"),
+    ]
+)
 SERVER_NAMES = (x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")))
 
 
@@ -44,6 +53,10 @@ def _new_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 2048)
 
 
+def _common_name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
 class Authority:
     """Signs certificates for one hour, or for an hour that is over."""
 
@@ -51,7 +64,7 @@ class Authority:
         self.folder = folder
         folder.mkdir()
         self.cert = folder / "ca-cert.pem"
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{folder.name} authority")])
+        self._name = _common_name(f"{folder.name} authority")
         self._key = _new_key()
         made = (
             self._builder(self._name, self._key, timedelta(hours=1))
@@ -73,21 +86,33 @@ class Authority:
         )
 
     def server(
-        self, name: str, *, names: tuple[x509.GeneralName, ...] = SERVER_NAMES, expired: bool = False
+        self,
+        name: str,
+        *,
+        names: tuple[x509.GeneralName, ...] = SERVER_NAMES,
+        subject: x509.Name | None = None,
+        expired: bool = False,
     ) -> Identity:
-        """A certificate for a server; it is in the folder `name`."""
-        return self._issue(name, ExtendedKeyUsageOID.SERVER_AUTH, names, timedelta(hours=-1 if expired else 1))
+        """A certificate for a server; it is in the folder `name`, which is its subject if that is not given."""
+        ends_in = timedelta(hours=-1 if expired else 1)
+        return self._issue(name, subject or _common_name(name), ExtendedKeyUsageOID.SERVER_AUTH, names, ends_in)
 
     def client(self, name: str) -> Identity:
         """A certificate that a client shows."""
-        return self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, (x509.DNSName(name),), timedelta(hours=1))
+        names = (x509.DNSName(name),)
+        return self._issue(name, _common_name(name), ExtendedKeyUsageOID.CLIENT_AUTH, names, timedelta(hours=1))
 
     def _issue(
-        self, name: str, usage: x509.ObjectIdentifier, names: tuple[x509.GeneralName, ...], ends_in: timedelta
+        self,
+        name: str,
+        subject: x509.Name,
+        usage: x509.ObjectIdentifier,
+        names: tuple[x509.GeneralName, ...],
+        ends_in: timedelta,
     ) -> Identity:
         key = _new_key()
         made = (
-            self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, ends_in)
+            self._builder(subject, key, ends_in)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -108,6 +133,7 @@ class Pki:
     """What proxy and targets show each other.
 
     Attributes:
+        hypervisor: one whose subject is `HOST_SUBJECT`.
         elsewhere: a good certificate of another machine.
         strange_server: one of an authority that nobody trusts.
         strange_client: likewise.
@@ -117,6 +143,7 @@ class Pki:
         folder.mkdir()
         own, strange = Authority(folder / "own"), Authority(folder / "strange")
         self.server = own.server("server")
+        self.hypervisor = own.server("hypervisor", subject=HOST_NAME)
         self.expired_server = own.server("expired", expired=True)
         self.elsewhere = own.server("elsewhere", names=(x509.DNSName(ELSEWHERE),))
         self.client = own.client("client")
