@@ -4,7 +4,8 @@ set -eu
 
 # the browser and its pages; machines; X desktops; an RFB 3.7 server; assembler and linker for guest.S;
 # load balancers; a Java viewer and its display; outside clients and network namespaces;
-# native viewers, one of which is compiled; a Wayland desktop; users for SASL; libvirt's schemas; GLib
+# native viewers, one of which is compiled; a Wayland desktop; users for SASL; libvirt's schemas; GLib;
+# SPICE's viewers and page
 PACKAGES="chromium novnc
 qemu-system-x86 seabios
 tigervnc-standalone-server tigervnc-tools xterm
@@ -16,8 +17,8 @@ curl openssl netcat-openbsd iproute2 systemd
 tigervnc-viewer gvncviewer libvncserver-dev gcc libc6-dev
 sway wayvnc foot grim
 sasl2-bin libsasl2-modules
-libvirt0 libxml2-utils
-libglib2.0-0"
+spice-client-gtk virt-viewer spice-html5
+libvirt0 libxml2-utils libglib2.0-0"
 
 is_installed() {
     [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

@@ -7,10 +7,10 @@ from pathlib import Path
 from PIL import Image
 
 from tests.live.accounts import USER
+from tests.live.machine import Target
 from tests.live.processes import Process, program, until
 from tests.live.proxy import Proxy
 from tests.live.screen import Screen
-from tests.live.targets import Target
 
 SOURCE = Path(__file__).with_name("libvncclient.c")
 
@@ -61,12 +61,7 @@ class WindowViewer(Viewer):
 
     def see_and_type(self, target: Target, text: str) -> None:
         self.start()
-        before = self.screen.wait_same(target)
-        self.screen.type_into(self.title, text)
-        target.wait_typed(text)
-        self.screen.wait_same(target, unlike=before)
-        self.screen.xdotool("key", "Return")
-        target.wait_typed(f"{text}\n")
+        self.screen.see_and_type(self.title, target, text)
 
 
 class Vncviewer(WindowViewer):

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops, ImageGrab
 
+from tests.live.machine import Target
 from tests.live.processes import Process, program, until
-from tests.live.targets import Target
 
-MENU_LIMIT = 40  # pixels; a viewer's menu above the picture may be so high
-FRAME_LIMIT = 3  # pixels; a frame beside it may be so thick
+MENU_LIMIT = 60  # pixels; a viewer's menu above the picture may be so high
+FRAME_LIMIT = 6  # pixels; a frame beside it may be so thick
 
 
 class Screen:
@@ -42,6 +42,15 @@ class Screen:
         """Give the window the keyboard, for nobody else does, and type."""
         assert self.xdotool("search", "--onlyvisible", "--name", title, "windowfocus")
         self.xdotool("mousemove", "300", "200", "click", "1", "type", "--delay", "30", text)
+
+    def see_and_type(self, title: str, target: Target, text: str) -> None:
+        """Look at a viewer's window, type into it, look again."""
+        before = self.wait_same(target)
+        self.type_into(title, text)
+        target.wait_typed(text)
+        self.wait_same(target, unlike=before)
+        self.xdotool("key", "Return")
+        target.wait_typed(f"{text}\n")
 
     def wait_same(self, target: Target, *, unlike: Image.Image | None = None) -> Image.Image:
         """Wait until a window in the upper left corner shows what the target shows; returns that picture.
