@@ -150,18 +150,12 @@ def tls(config: Config, *, before_1_3: bool = False) -> ServerTls | None:
     Raises:
         ConfigError: a file cannot be used.
     """
-    name, key = config.text("DEFAULT", "cert") or "self.pem", config.path("DEFAULT", "key")
-    cert = config.base / name
-    if not cert.exists():
-        if config.flag("DEFAULT", "ssl_only"):
-            raise ConfigError(f"SSL only and {name} not found")
-        if config.path("consoleproxy", "client_ca_certs") is not None:
-            raise ConfigError(f"[consoleproxy] client_ca_certs needs a certificate, and {name} is not there")
-        if key is None and name == "self.pem":
-            return None
+    cert = config.certificate_file
+    if cert is None:
+        return None
     return ServerTls(
         cert,
-        key,
+        config.path("DEFAULT", "key"),
         client_ca_certs=config.path("consoleproxy", "client_ca_certs"),
         minimum_version=config.text("console", "ssl_minimum_version") or "default",
         before_1_3=before_1_3,

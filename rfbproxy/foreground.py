@@ -2,11 +2,11 @@
 
 import sys
 from time import time
-from typing import Any
 
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.scripts import twistd
 
+from rfbproxy.client.folders import Protocol
 from rfbproxy.config import Address, Config
 from rfbproxy.consoleauth import SqlStore
 from rfbproxy.issue import EXPIRES_LIMIT, Console, issue
@@ -47,8 +47,8 @@ def view(config: Config, address: Address, console: Console) -> None:
 
     store = SqlStore("sqlite://")
     store.open()
-    protocol: dict[str, Any] = {"protocol": "spice"} if console.console_type == "spice-html5" else {}
-    service = make_service(config, reactor, store=store, address=address, **protocol)
+    protocol: Protocol = "spice" if console.console_type == "spice-html5" else "vnc"
+    service = make_service(config, reactor, store=store, address=address, protocol=protocol)
     issued = issue(store, console, base=_base_url(service, console.console_type), ttl=EXPIRES_LIMIT, now=int(time()))
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     if console.console_type == "xvpvnc":

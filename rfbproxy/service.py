@@ -36,7 +36,7 @@ from rfbproxy.session.rfb_visit import RfbVisit
 from rfbproxy.session.spice_visit import SpiceVisit
 from rfbproxy.session.visit import Surroundings
 from rfbproxy.session.visits import Visits
-from rfbproxy.spice_assembly import SpiceParts
+from rfbproxy.spice_assembly import SpiceParts, viewer_files
 from rfbproxy.systemd import notify, take_sockets
 
 LISTEN = "--listen"  # the listener that an argument asks for
@@ -123,7 +123,7 @@ class ConsoleProxyService(Service):
             self._reactor,
             time,
             self._limits,
-            None if self._spice is None else self._spice.surroundings(config, has_tls=assembly.tls(config) is not None),
+            None if self._spice is None else self._spice.surroundings(config),
         )
 
     def _set_limits(self, config: Config) -> None:
@@ -150,6 +150,9 @@ class ConsoleProxyService(Service):
             self.ready,
             strict_transport=tls_only,
             protocol=protocol,
+            viewer_file=viewer_files(config, self._reactor, self._store, self._limits.bad_tokens)
+            if protocol == "spice"
+            else None,
         )
         return Listener(
             open_console=partial(self._visits.open, kind=SpiceVisit if protocol == "spice" else RfbVisit),

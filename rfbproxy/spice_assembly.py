@@ -1,17 +1,32 @@
 """What the options become for SPICE, and what the service has for it as long as it runs: sessions and ticket keys."""
 
+from collections.abc import Awaitable, Callable
 from time import time
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
+from twisted.web.http import FORBIDDEN, INTERNAL_SERVER_ERROR
 
+from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.config import Config
-from rfbproxy.consoleauth import SpiceSessionStore
+from rfbproxy.consoleauth import SpiceSessionStore, TokenStore
+from rfbproxy.reasons import CloseReason, Refused
+from rfbproxy.secret import Secret
+from rfbproxy.session.authorise import authorise
+from rfbproxy.session.limits import BadTokens
 from rfbproxy.session.spice_sessions import SpiceSessions
 from rfbproxy.session.spice_surroundings import SpiceRules, SpiceSurroundings
+from rfbproxy.session.spice_visit import SpiceVisit
 from rfbproxy.session.ticket_keys import TicketKeys
+from rfbproxy.spice import Destination
 from rfbproxy.target.tls import TargetTls, TargetTlsRules
+from rfbproxy.viewer_file import own_certificate, viewer_file
+
+_log = Logger()
 
 
 class SpiceParts:
@@ -35,20 +50,28 @@ class SpiceParts:
         if self._pool.started:
             self._pool.stop()
 
-    def surroundings(self, config: Config, *, has_tls: bool) -> SpiceSurroundings:
+    def surroundings(self, config: Config) -> SpiceSurroundings:
         """For visits to come.
 
         Raises:
             ConfigError: a file that an option names cannot be used.
         """
-        return SpiceSurroundings(_rules(config, has_tls=has_tls), self._sessions, self._keys, _target_tls(config))
+        return SpiceSurroundings(_rules(config), self._sessions, self._keys, _target_tls(config))
 
 
-def _rules(config: Config, *, has_tls: bool) -> SpiceRules:
+def _rules(config: Config) -> SpiceRules:
+    certificate = own_certificate(config)
+    # What native viewers are told in a file is where they come again when their machine has moved.
+    told = viewer_file(config, Secret("-"), title="", certificate=certificate)
+    public = None
+    if told.proxy is None:
+        public = Destination(told.host, told.port or 0, told.tls_port or 0, told.host_subject)
     return SpiceRules(
         take_over=config.text("consoleproxy", "spice_second_main") == "take-over",
-        native_tls=has_tls,
+        native_tls=certificate is not None,
         target_tls_only=config.flag("spice", "require_secure"),
+        public=public,
+        subject=told.host_subject,
     )
 
 
@@ -60,3 +83,36 @@ def _target_tls(config: Config) -> TargetTls:
             options=("[consoleproxy] spice_ca_certs", "a client certificate", "its key"),
         )
     )
+
+
+def viewer_files(
+    config: Config, clock: IReactorTime, store: TokenStore, bad_tokens: BadTokens
+) -> Callable[[str, str], Awaitable[bytes | tuple[int, str]]]:
+    """What makes `/console.vv` for a token and the address of who asks, or a status and a sentence why not.
+
+    Raises:
+        ConfigError: the certificate, of which files tell, cannot be read.
+    """
+    certificate = own_certificate(config)
+
+    async def make(token: str, source: str) -> bytes | tuple[int, str]:
+        request = ConsoleRequest(way_in="page", source=source, token=token)
+        await deferLater(clock, bad_tokens.delay_s(source, time()))
+        try:
+            console = await authorise(
+                request,
+                store,
+                bad_tokens,
+                lambda _: None,
+                console_types=SpiceVisit.console_types,
+                allowed_origins=(),
+                now=time(),
+            )
+        except Refused as refused:
+            _log.info("refused a viewer file to {source}: {why}", source=source, why=refused.detail)
+            is_ours = refused.reason is CloseReason.INTERNAL
+            return (INTERNAL_SERVER_ERROR if is_ours else FORBIDDEN), refused.sentence
+        file = viewer_file(config, Secret(token), title=console.instance_uuid, certificate=certificate)
+        return file.text().encode()
+
+    return make

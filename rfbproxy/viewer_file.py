@@ -28,7 +28,7 @@ class OwnCertificate:
 
     Attributes:
         subject: as `rfbproxy.x509_subject` writes it; None where it is empty.
-        ca: the certificates that follow ours in its file, PEM; None where there are none.
+        ca: the certificates that follow ours in its file, PEM; of one that is its own CA itself; else None.
     """
 
     subject: str | None
@@ -90,6 +90,8 @@ def own_certificate(config: Config) -> OwnCertificate | None:
         subject = subject_of(own)
     except ValueError as error:
         raise ConfigError(f"[DEFAULT] cert: {file} holds no usable certificate") from error
+    if not others and own.issuer == own.subject:
+        others = [own]
     return OwnCertificate(
         subject or None, "".join(other.public_bytes(Encoding.PEM).decode("ascii") for other in others) or None
     )

@@ -130,13 +130,19 @@ def test_without_a_certificate_nothing_is_told_of_it(tmp_path):
     assert own_certificate(config(tmp_path)) is None
 
 
+def pem_of(file):
+    """The certificate of a file that holds its key too."""
+    return x509.load_pem_x509_certificate(file.read_bytes()).public_bytes(Encoding.PEM).decode()
+
+
 def test_what_is_told_of_a_certificate(tmp_path):
     for name in ("self.pem", "ca.pem"):
         certificate(tmp_path / name, tmp_path / name, name=f"{name},\\")
-    assert own_certificate(config(tmp_path)) == OwnCertificate(r"CN=self.pem\,\\", None)
+    own = pem_of(tmp_path / "self.pem")
+    assert own_certificate(config(tmp_path)) == OwnCertificate(r"CN=self.pem\,\\", own), "it is its own CA"
     with (tmp_path / "self.pem").open("ab") as chain:
         chain.write((tmp_path / "ca.pem").read_bytes() * 2)
-    ca = x509.load_pem_x509_certificate((tmp_path / "ca.pem").read_bytes()).public_bytes(Encoding.PEM).decode()
+    ca = pem_of(tmp_path / "ca.pem")
     assert own_certificate(config(tmp_path)) == OwnCertificate(r"CN=self.pem\,\\", ca * 2)
 
 

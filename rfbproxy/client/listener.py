@@ -274,7 +274,8 @@ class ClientConnection(Protocol):
             self._hand_over(websocket, handshake + rest)
         else:
             self._set_deadline(PAGE_TIMEOUT_S)
-            self._page = PageChannel(self._listener.pages, self._served, prefix=self._client.prefix.encode())
+            client = self._client
+            self._page = PageChannel(self._listener.pages, self._served, client.source, prefix=client.prefix.encode())
             self._page.makeConnection(self.transport)
             self._page.dataReceived(head.raw)
 

@@ -32,7 +32,7 @@ _PAGE_POLICY = (
 _PAGE_POLICIES: dict[Protocol, str] = {"vnc": _PAGE_POLICY, "spice": f"{_PAGE_POLICY}media-src blob:; "}
 _ABSOLUTE = re.compile(rb"https?://[^/]*(/.*)?\Z", re.IGNORECASE)
 
-ViewerFile = Callable[[str, str | None], Awaitable[bytes | tuple[int, str]]]
+ViewerFile = Callable[[str, str], Awaitable[bytes | tuple[int, str]]]
 
 _log = Logger()
 
@@ -46,8 +46,8 @@ class Pages(Resource):
         ready: awaited by `/readyz`; a sentence says what is not ready, None that all is well.
         strict_transport: whether browsers are told to use https alone, once they did (RFC 6797).
         protocol: of the listener's consoles.
-        viewer_file: makes `/console.vv` for a token and the request's Host, or a status and a sentence why not; None:
-            there is no such file.
+        viewer_file: makes `/console.vv` for a token and the address of who asks, or a status and a sentence why not;
+            None: there is no such file.
     """
 
     isLeaf = True
@@ -116,7 +116,7 @@ class Pages(Resource):
     async def _send_viewer_file(self, request: Request, make: ViewerFile, token: str) -> None:
         has_left = _watch(request)
         try:
-            made = await make(token, request.getHeader("host"))
+            made = await make(token, cast(PageChannel, request.channel).source)
         except Exception:
             _log.failure("viewer file failed")
             made = http.INTERNAL_SERVER_ERROR, "The file could not be made."
@@ -188,11 +188,12 @@ class PageChannel(http.HTTPChannel):
     totalHeadersSize = 2 * HEAD_LIMIT
     timeOut = None  # noqa: N815 - the connection has its own deadlines
 
-    def __init__(self, site: Site, served: Callable[[], None], *, prefix: bytes = b"") -> None:
+    def __init__(self, site: Site, served: Callable[[], None], source: str, *, prefix: bytes = b"") -> None:
         super().__init__()
         self.site = site
         self.factory = site
         self.requestFactory = site.requestFactory
+        self.source = source  # address of who asks
         self.prefix = prefix  # of the URL's path, before the paths of this service
         self._served = served
         self._done = False

@@ -101,9 +101,9 @@ def test_the_operators_spice_html5_goes_before_the_package_and_is_not_mixed_with
 def with_file(made, asked=None):
     """A listener that makes `made` of any token; `asked` collects what for."""
 
-    async def make(token, host):
+    async def make(token, source):
         if asked is not None:
-            asked.append((token, host))
+            asked.append((token, source))
         if isinstance(made, Exception):
             raise made
         return made
@@ -120,7 +120,7 @@ def test_a_viewer_file(spice):
         assert headers["content-type"] == "application/x-virt-viewer"
         assert headers["content-disposition"] == 'attachment; filename="console.vv"'
         assert headers["content-length"] == "14"
-    assert asked == [(TOKEN, "h")] * 2
+    assert asked == [(TOKEN, "192.0.2.7")] * 2
 
 
 def test_a_viewer_file_that_is_not_given_out(spice):
@@ -153,7 +153,7 @@ def test_a_viewer_file_that_cannot_be_made_is_not_left_unanswered(spice, log):
 
 def test_a_viewer_file_for_a_client_that_left(spice):
     made = Deferred()
-    caller = Caller(folders=spice, viewer_file=lambda token, host: made, **SPICE)
+    caller = Caller(folders=spice, viewer_file=lambda token, source: made, **SPICE)
     caller.send(b"GET /console.vv?token=123-456-789 HTTP/1.1\r\n\r\n")
     caller.lose()
     made.callback(b"[virt-viewer]\n")
