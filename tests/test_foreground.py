@@ -27,7 +27,7 @@ def test_what_a_url_begins_with(console_type, address, url):
     assert foreground._base_url(encrypted, console_type) == url.replace("http:", "https:")
 
 
-@pytest.mark.parametrize(("console_type", "protocol"), [("novnc", None), ("xvpvnc", None), ("spice-html5", "spice")])
+@pytest.mark.parametrize(("console_type", "protocol"), [("novnc", "vnc"), ("xvpvnc", "vnc"), ("spice-html5", "spice")])
 def test_the_service_speaks_the_consoles_protocol(monkeypatch, console_type, protocol):
     asked = {}
 
