@@ -32,6 +32,7 @@ from rfbproxy.listening import places
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.audit import AuditLog
 from rfbproxy.session.limits import Limits
+from rfbproxy.session.live_sessions import LiveSessions
 from rfbproxy.session.rfb_visit import RfbVisit
 from rfbproxy.session.spice_visit import SpiceVisit
 from rfbproxy.session.visit import Surroundings
@@ -87,6 +88,7 @@ class ConsoleProxyService(Service):
         self._config = self._started_with = config
         self._protocols = {name: protocols[name] for name in wanted}
         self._store = ThreadedStore(store, reactor)
+        self._live = LiveSessions(self._store.sessions, reactor, time)
         self._limits, self._waiting_room = Limits(), WaitingRoom()
         self._set_limits(config)
         self._spice = SpiceParts(self._store.spice_sessions, reactor) if "spice" in self._protocols.values() else None
@@ -124,6 +126,7 @@ class ConsoleProxyService(Service):
             time,
             self._limits,
             None if self._spice is None else self._spice.surroundings(config),
+            self._live,
         )
 
     def _set_limits(self, config: Config) -> None:
@@ -248,6 +251,7 @@ class ConsoleProxyService(Service):
         await deferLater(self._reactor, 0, lambda: None)
         if self._spice is not None:
             self._spice.stop()
+        await self._live.stop()
         await self._store.stop()
         _log.info("stopped")
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Collection, Mapping
 from typing import Protocol
 
 from rfbproxy.consoleauth.access_url import access_url
+from rfbproxy.consoleauth.sessions import SessionRow
 from rfbproxy.consoleauth.spice_sessions import LIVE_S, ChannelRow, Location, SpiceClaim
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.consoleauth.token import CONSOLE_TYPES, ConsoleToken, Grant, hash_token, new_token
@@ -21,6 +22,8 @@ __all__ = [
     "ConsoleToken",
     "Grant",
     "Location",
+    "SessionRow",
+    "SessionStore",
     "SpiceClaim",
     "SpiceSessionStore",
     "SqlStore",
@@ -39,6 +42,25 @@ class TokenStore(Protocol):
 
     def ping(self) -> Awaitable[None]:
         """Fail unless the store answers."""
+
+
+class SessionStore(Protocol):
+    """The live sessions of all proxies, as a session sees them; all calls fail with `StoreError`.
+
+    What each is for is told by `rfbproxy.consoleauth.sessions.SessionTable`.
+    """
+
+    def tell(self, proxy: str, sessions: Mapping[str, SessionRow], now: int) -> Awaitable[dict[str, str]]:
+        """Say which sessions a proxy has; gives those that are to end, and why."""
+
+    def enter(self, row: SessionRow, now: int, *, alone: str) -> Awaitable[bool]:
+        """Let a session in that is to be the only one of its instance."""
+
+    def use(self, token_hash: str, session: str, client: str, now: int) -> Awaitable[bool]:
+        """Use a one-time token."""
+
+    def leave(self, token_hash: str, session: str, now: int) -> Awaitable[None]:
+        """The session of a one-time token has ended."""
 
 
 class SpiceSessionStore(Protocol):

@@ -84,8 +84,49 @@ SPICE_CHANNELS = Table(
     mysql_charset="utf8",
 )
 
+SESSIONS = Table(
+    "console_sessions",
+    _METADATA,
+    Column("session", String(32), primary_key=True),
+    Column("proxy", String(255), nullable=False),
+    Column("token_hash", String(255), nullable=False),
+    Column("instance_uuid", String(36), nullable=False),
+    Column("console_type", String(255), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("target", String(300), nullable=False),
+    Column("started", String(32), nullable=False),  # ISO 8601, in UTC
+    Column("bytes_to_client", BigInteger, nullable=False),
+    Column("bytes_to_target", BigInteger, nullable=False),
+    Column("ending", String(32)),  # why its proxy is to end it; null: it is not
+    Index("console_sessions_proxy_idx", "proxy"),
+    Index("console_sessions_token_hash_idx", "token_hash"),
+    Index("console_sessions_instance_uuid_idx", "instance_uuid"),
+    mysql_engine="InnoDB",
+    mysql_charset="utf8",
+)
+
+PROXIES = Table(
+    "console_proxies",
+    _METADATA,
+    Column("proxy", String(255), primary_key=True),
+    Column("seen", Integer, nullable=False),  # unix seconds
+    mysql_engine="InnoDB",
+    mysql_charset="utf8",
+)
+
+USES = Table(  # of one-time tokens
+    "console_uses",
+    _METADATA,
+    Column("token_hash", String(255), primary_key=True),
+    Column("session", String(32), nullable=False),
+    Column("client", String(64), nullable=False),  # network
+    Column("usable_until", Integer),  # by this client; unix seconds; null: its session has not ended
+    mysql_engine="InnoDB",
+    mysql_charset="utf8",
+)
+
 # What is kept beside the grants, wherever those are. Grants first: they tell whose a database is.
-OURS = (GRANTS, SPICE_SESSIONS, SPICE_CHANNELS)
+OURS = (GRANTS, SPICE_SESSIONS, SPICE_CHANNELS, SESSIONS, PROXIES, USES)
 
 # What a token cannot be read without: nova added the other columns over the years.
 REQUIRED = frozenset({"token_hash", "console_type", "host", "port", "instance_uuid", "expires"})

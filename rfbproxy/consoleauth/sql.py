@@ -1,21 +1,24 @@
 """The token store on SQL: nova's table, only read where it is nova's, and ours everywhere else."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rfbproxy.consoleauth.database import Database
 from rfbproxy.consoleauth.grants import grant_row, read_grant
-from rfbproxy.consoleauth.schema import GRANTS, OURS, REQUIRED, TOKENS
+from rfbproxy.consoleauth.schema import GRANTS, OURS, REQUIRED, SESSIONS, TOKENS, USES
+from rfbproxy.consoleauth.sessions import SessionTable, end_sessions
 from rfbproxy.consoleauth.spice_sessions import SpiceSessionTable
 from rfbproxy.consoleauth.token import ConsoleToken, Grant, hash_token
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, TokenInUse
 
 ConsoleTokens = list[ConsoleToken]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +29,14 @@ class _Opened:
         columns: those of our `TOKENS` that the table really has.
         ours: whether the tokens are ours to write; their grants are then in the same database.
         state: where the grants of nova's tokens are, if anywhere.
-        spice_sessions: beside the grants, so None where those are nowhere.
+        sessions: the live ones, beside the grants, so None where those are nowhere.
+        spice_sessions: as these.
     """
 
     columns: tuple[ColumnElement[Any], ...]
     ours: bool
     state: Database | None
+    sessions: SessionTable | None
     spice_sessions: SpiceSessionTable | None
 
 
@@ -58,12 +63,19 @@ class SqlStore:
         return self._database.in_memory
 
     @property
+    def sessions(self) -> SessionTable:
+        """The live sessions of all proxies."""
+        return self._beside_grants(self._opened().sessions)
+
+    @property
     def spice_sessions(self) -> SpiceSessionTable:
         """Which SPICE sessions have tokens."""
-        sessions = self._opened().spice_sessions
-        if sessions is None:
+        return self._beside_grants(self._opened().spice_sessions)
+
+    def _beside_grants(self, table: T | None) -> T:
+        if table is None:
             raise StoreError(f"token store {self._database.name} is nova's, and there is no state database beside it")
-        return sessions
+        return table
 
     def open(self) -> None:
         """Connect, and make or recognise the tables; no connection is kept, so the program may still fork."""
@@ -141,7 +153,9 @@ class SqlStore:
         instance_uuid: str | None = None,
         id: str | None = None,  # noqa: A002 - it is called so in lists, records and on the command line
     ) -> int:
-        """Delete the tokens of exactly one selector, and return how many there were.
+        """Delete the tokens of exactly one selector, end their sessions, and return how many tokens there were.
+
+        The sessions of a token that has expired meanwhile end too.
 
         Args:
             token_hash: the whole hash.
@@ -154,29 +168,48 @@ class SqlStore:
         """
         if sum(selector is not None for selector in (token_hash, instance_uuid, id)) != 1:
             raise TypeError("revoke takes exactly one of token_hash, instance_uuid and id")
-        if id is not None:
-            which: ColumnElement[bool] = _with_id(id)
-        elif token_hash is not None:
-            which = TOKENS.c.token_hash == token_hash
-        else:
-            which = TOKENS.c.instance_uuid == instance_uuid
         self._writable()
-        return self._delete(which)
+
+        def which(table: Table) -> ColumnElement[bool]:
+            if id is not None:
+                return _with_id(table, id)
+            if token_hash is not None:
+                return table.c.token_hash == token_hash
+            return table.c.instance_uuid == instance_uuid
+
+        with self._database.writing() as connection:
+            end_sessions(connection, which(SESSIONS))
+            return _delete(connection, which(TOKENS))
+
+    def move(self, instance_uuid: str, host: str, port: int | None = None, tls_port: int | None = None) -> int:
+        """Point the tokens of an instance at another host, and return how many there are; live sessions stay.
+
+        Args:
+            port: None: as it was, and so is the TLS port.
+
+        Raises:
+            StoreReadOnly: the tokens are nova's.
+        """
+        self._writable()
+        ports = {"port": port, "tls_port": tls_port} if port is not None else {}
+        moving = update(TOKENS).where(TOKENS.c.instance_uuid == instance_uuid).values(host=host, **ports)
+        with self._database.writing() as connection:
+            return connection.execute(moving).rowcount
 
     def purge(self, now: int) -> int:
         """Delete the tokens that are no longer valid, and return how many; nova's are left to nova (0).
 
-        What is dead of the SPICE sessions goes too, uncounted.
+        What is dead of the sessions goes too, uncounted.
         """
         opened = self._opened()
+        if opened.sessions is not None:
+            opened.sessions.purge(now)
         if opened.spice_sessions is not None:
             opened.spice_sessions.purge(now)
-        return self._delete(TOKENS.c.expires <= now) if opened.ours else 0
-
-    def _delete(self, which: ColumnElement[bool]) -> int:
+        if not opened.ours:
+            return 0
         with self._database.writing() as connection:
-            connection.execute(delete(GRANTS).where(GRANTS.c.token_hash.in_(select(TOKENS.c.token_hash).where(which))))
-            return connection.execute(delete(TOKENS).where(which)).rowcount
+            return _delete(connection, TOKENS.c.expires <= now)
 
     def _grant(self, opened: _Opened, token: str, row: RowMapping) -> Grant:
         found: RowMapping | None = row if opened.ours else None
@@ -215,7 +248,15 @@ class SqlStore:
         columns = tuple(column for column in TOKENS.c if column.name in present)
         state = self._open_state() if novas else None
         own = state if novas else database
-        return _Opened(columns, not novas, state, SpiceSessionTable(own) if own is not None else None)
+        if own is None:
+            return _Opened(columns, not novas, state, None, None)
+        sessions = SessionTable(own, self._withdrawn, told_of_withdrawals=not novas)
+        return _Opened(columns, not novas, state, sessions, SpiceSessionTable(own))
+
+    def _withdrawn(self, token_hashes: Collection[str]) -> Collection[str]:
+        query = select(TOKENS.c.token_hash).where(TOKENS.c.token_hash.in_(token_hashes))
+        with self._database.reading() as connection:
+            return set(token_hashes) - set(connection.execute(query).scalars())
 
     def _open_state(self) -> Database | None:
         state = self._state
@@ -228,12 +269,20 @@ class SqlStore:
         return state
 
 
-def _with_id(id_: str) -> ColumnElement[bool]:
+def _delete(connection: Connection, which: ColumnElement[bool]) -> int:
+    """Delete tokens, with what is kept of them."""
+    hashes = select(TOKENS.c.token_hash).where(which)
+    for table in (GRANTS, USES):
+        connection.execute(delete(table).where(table.c.token_hash.in_(hashes)))
+    return connection.execute(delete(TOKENS).where(which)).rowcount
+
+
+def _with_id(table: Table, id_: str) -> ColumnElement[bool]:
     """Hashes that begin with these 8 hex digits, as a range, which an index answers in every database."""
     if re.fullmatch(r"[0-9a-fA-F]{8}", id_) is None:
         raise ConfigError(f"a console token's id is the first 8 hex digits of its hash, not {id_!r}")
     first = id_.lower()
-    return and_(TOKENS.c.token_hash >= first, TOKENS.c.token_hash < first + "g")
+    return and_(table.c.token_hash >= first, table.c.token_hash < first + "g")
 
 
 def _console_token(row: RowMapping, grant: Grant) -> ConsoleToken:

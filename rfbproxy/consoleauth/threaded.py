@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from rfbproxy.consoleauth.sessions import SessionRow, SessionTable
 from rfbproxy.consoleauth.spice_sessions import ChannelRow, Location, SpiceClaim, SpiceSessionTable
 from rfbproxy.consoleauth.token import ConsoleToken
 from rfbproxy.errors import StoreError
@@ -23,6 +24,10 @@ class BlockingStore(Protocol):
     @property
     def in_memory(self) -> bool:
         """Whether more than one thread gains nothing."""
+
+    @property
+    def sessions(self) -> SessionTable:
+        """The live sessions; raises `StoreError` where they are not kept."""
 
     @property
     def spice_sessions(self) -> SpiceSessionTable:
@@ -49,6 +54,7 @@ class ThreadedStore:
         threads: how many calls may run at once; a memory database gets one.
 
     Attributes:
+        sessions: the live sessions of all proxies.
         spice_sessions: which SPICE sessions have tokens.
     """
 
@@ -60,6 +66,7 @@ class ThreadedStore:
         self._unfinished = 0
         self._running = False
         self._stopped: Deferred[None] | None = None
+        self.sessions = ThreadedSessions(self._in_sessions)
         self.spice_sessions = ThreadedSpiceSessions(self._in_table)
 
     def start(self) -> None:
@@ -87,6 +94,9 @@ class ThreadedStore:
     def purge(self, now: int) -> Deferred[int]:
         """Delete the tokens that are no longer valid, and what is dead of the SPICE sessions."""
         return self._call(lambda: self._store.purge(now))
+
+    def _in_sessions(self, function: Callable[[SessionTable], T]) -> Deferred[T]:
+        return self._call(lambda: function(self._store.sessions))
 
     def _in_table(self, function: Callable[[SpiceSessionTable], T]) -> Deferred[T]:
         return self._call(lambda: function(self._store.spice_sessions))
@@ -120,6 +130,37 @@ class ThreadedStore:
             stopped, self._stopped = self._stopped, None
             self._pool.stop()
             stopped.callback(None)
+
+
+class _InSessions(Protocol):
+    """Calls a function with the table of sessions, on a thread."""
+
+    def __call__(self, function: Callable[[SessionTable], T]) -> Deferred[T]:
+        """What the function returns or raises."""
+
+
+class ThreadedSessions:
+    """A `SessionTable`, answered by Deferreds; see there what each call is for."""
+
+    def __init__(self, in_table: _InSessions) -> None:
+        self._in_table = in_table
+
+    def tell(self, proxy: str, sessions: Mapping[str, SessionRow], now: int) -> Deferred[dict[str, str]]:
+        """See `SessionTable.tell`."""
+        told = dict(sessions)  # the caller's may change before its turn comes
+        return self._in_table(lambda table: table.tell(proxy, told, now))
+
+    def enter(self, row: SessionRow, now: int, *, alone: str) -> Deferred[bool]:
+        """See `SessionTable.enter`."""
+        return self._in_table(lambda table: table.enter(row, now, alone=alone))
+
+    def use(self, token_hash: str, session: str, client: str, now: int) -> Deferred[bool]:
+        """See `SessionTable.use`."""
+        return self._in_table(lambda table: table.use(token_hash, session, client, now))
+
+    def leave(self, token_hash: str, session: str, now: int) -> Deferred[None]:
+        """See `SessionTable.leave`."""
+        return self._in_table(lambda table: table.leave(token_hash, session, now))
 
 
 class _InTable(Protocol):

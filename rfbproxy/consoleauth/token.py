@@ -10,6 +10,10 @@ from rfbproxy.secret import Secret
 CONSOLE_TYPES = ("novnc", "xvpvnc", "spice-html5", "spice-direct", "vnc-direct")
 
 
+# What a session does to others of its instance: nothing, end them, or yield to them.
+SHARE_WORDS = ("share", "exclusive", "refuse")
+
+
 def new_token() -> str:
     """A fresh token: a UUID4 of 36 lower-case characters."""
     return str(uuid.uuid4())
@@ -50,6 +54,8 @@ class Grant:
     require_security: str | None = field(default=None, metadata=_policy(str))  # the only security that will do
     allow_power: bool | None = field(default=None, metadata=_policy(bool))  # xvp messages: shutdown, reboot, reset
     host_subject: str | None = field(default=None, metadata=_policy(str))  # of the SPICE target's certificate
+    share: str | None = field(default=None, metadata=_policy(str))  # with the instance's other sessions: `SHARE_WORDS`
+    one_time: bool | None = field(default=None, metadata=_policy(bool))  # one session, and its client's reconnects
     allow_channels: tuple[str, ...] | None = field(default=None, metadata=_policy(tuple))  # SPICE's, beyond the usual
 
 

@@ -48,7 +48,7 @@ class RfbVisit(Visit):
         self._world.limits.check(self._request.source)
         request = await self._entrance.request(self._request)
         token = await self._authorise(request, token_inside=self._client.token_inside)
-        self._count_session()
+        await self._begin_session(token)
         target = await self._target.log_in(token)
         target.on_end = lambda: self.end(Refused(CloseReason.TARGET_UNREACHABLE, "target left during the handshake"))
         shared = await self._entrance.let_in()

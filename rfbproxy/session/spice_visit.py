@@ -58,6 +58,10 @@ class SpiceVisit(Visit):
         """Bytes so far, to the client and to the target."""
         return self._relayed()
 
+    def session_relayed(self) -> tuple[int, int]:
+        """See `Visit.session_relayed`."""
+        return self._session.relayed() if self._session is not None else (0, 0)
+
     @property
     def _has_record(self) -> bool:
         return self._is_main or self._name is None
@@ -125,7 +129,7 @@ class SpiceVisit(Visit):
         """Main begins a session."""
         self._world.limits.check(self._request.source)
         token = await self._judged_token()
-        self._count_session()
+        await self._begin_session(token)
         beginning = self._spice.sessions.begin(
             self.record.session,
             token,

@@ -17,6 +17,7 @@ from rfbproxy.session.authorise import authorise
 from rfbproxy.session.deadlines import Deadlines
 from rfbproxy.session.faults import client_fault
 from rfbproxy.session.limits import Limits
+from rfbproxy.session.live_sessions import Live, LiveSessions
 from rfbproxy.session.relay import Relay
 from rfbproxy.session.spice_surroundings import SpiceSurroundings
 from rfbproxy.session.steps import Steps, unstoppable
@@ -50,6 +51,7 @@ class Surroundings:
 
     Attributes:
         spice: None where no SPICE is listened for.
+        live: tells the store of sessions; None: nobody is told.
     """
 
     rules: VisitRules
@@ -60,6 +62,7 @@ class Surroundings:
     wall_clock: Callable[[], float]  # Unix seconds
     limits: Limits = field(default_factory=Limits)
     spice: SpiceSurroundings | None = None
+    live: LiveSessions | None = None
 
 
 class Visit(ABC):
@@ -78,6 +81,7 @@ class Visit(ABC):
         self._rules = surroundings.rules
         self._relay: Relay | None = None
         self._is_session = False  # counted by the limits
+        self._live: Live | None = None  # told of to the store
         self.record = VisitRecord(
             session=session,
             started=utc(surroundings.wall_clock()),
@@ -103,6 +107,8 @@ class Visit(ABC):
         self._deadlines.stop()
         if self._is_session:
             self._world.limits.leave(self._request.source)
+        if self._live is not None and self._world.live is not None:
+            self._world.live.leave(self._live)
         _log.info("[{session}] ended: {reason}: {detail}", session=self.record.session, reason=ended.reason.value,
                   detail=ended.detail, visit=self.record)  # fmt: skip
         return self.record if self._has_record else None
@@ -170,10 +176,17 @@ class Visit(ABC):
         if self._client.ended and not self._client.has_halves:
             raise self._client_left()
 
-    def _count_session(self) -> None:
-        """Count this visit as a session, if there may be one more."""
+    async def _begin_session(self, token: ConsoleToken) -> None:
+        """Count this visit as a session, if there may be one more and the token lets it."""
         self._world.limits.enter(self._request.source)
         self._is_session = True
+        if (live := self._world.live) is not None:
+            self._live = Live(token, self.record, self.end, self.session_relayed)
+            await self._steps.take(
+                unstoppable(live.enter(self._live)),
+                self._rules.handshake_timeout_s,
+                lambda: Refused(CloseReason.INTERNAL, "session table did not answer in time"),
+            )
         record = self.record
         _log.info("[{session}] {client} opens {console_type} of {instance} at {target}", session=record.session,
                   client=record.client, console_type=record.console_type, instance=record.instance,
@@ -226,6 +239,10 @@ class Visit(ABC):
         idle = [seconds for seconds in (rules.idle_timeout_s, grant.idle_timeout_s) if seconds]
         if idle:
             self._deadlines.end_idle(min(idle), relayed)
+
+    def session_relayed(self) -> tuple[int, int]:
+        """Bytes of the session that this visit carries, to the client and to the target."""
+        return self._relayed()
 
     def _relayed(self) -> tuple[int, int]:
         """Bytes of this visit's own connection, to the client and to the target."""

@@ -7,6 +7,7 @@ import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rfbproxy.consoleauth.schema import OURS
 from rfbproxy.consoleauth.token import Grant, hash_token
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, TokenInUse
 from rfbproxy.secret import Secret
@@ -196,8 +197,8 @@ class TestNovas:
             assert store.find("N").grant == Grant()
         assert stat.S_IMODE(state.stat().st_mode) == 0o600
         assert rows(state, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name") == [
-            ("console_grants",), ("console_spice_channels",), ("console_spice_sessions",),
-        ]  # fmt: skip
+            (name,) for name in sorted(table.name for table in OURS)
+        ]
         grant = Grant(password=Secret("geheim"))
         with opened(tmp_path / "ours.sqlite") as ours:
             create(ours, "N", grant=grant)

@@ -1,0 +1,215 @@
+"""Live sessions of all proxies that share a store: who is where, and how any of them is told to end.
+
+A proxy tells of its sessions every moment, and is told which of them are to end. One that tells nothing for
+`ALIVE_S` is dead, and so are its sessions. `now` is Unix seconds, by clocks that agree to within a few seconds.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, null, select, update
+from sqlalchemy.exc import IntegrityError
+
+from rfbproxy.consoleauth.database import Database
+from rfbproxy.consoleauth.schema import PROXIES, SESSIONS, USES
+
+ALIVE_S = 20  # how long a proxy lives that tells nothing
+BEAT_S = 5  # between notes of a proxy's being alive, and of what its sessions have relayed
+RECONNECT_S = 30  # how long a one-time token may be used again after its session, by the same client
+REVOKED, POLICY = "revoked", "policy"  # why a session is to end, in the words of the audit record
+
+_session, _proxy, _use = SESSIONS.c, PROXIES.c, USES.c
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One live session.
+
+    Attributes:
+        id: of its visit, up to 32 characters.
+        client: its address, up to 64 characters.
+        target: host:port.
+        started: ISO 8601, in UTC.
+        proxy: the process that it is in, up to 255 characters.
+        expires: of its token, in Unix seconds; not kept.
+    """
+
+    id: str
+    type: str
+    client: str
+    target: str
+    instance: str
+    started: str
+    bytes_to_client: int
+    bytes_to_target: int
+    proxy: str
+    token_hash: str
+    expires: int = 0
+
+
+Withdrawn = Callable[[Collection[str]], Collection[str]]
+
+
+class SessionTable:
+    """The live sessions; synchronous, and safe to use from any thread. Everything raises `StoreError`.
+
+    Args:
+        database: one that has the tables already.
+        withdrawn: which of these token hashes are no tokens any more: their sessions end, if their time is not up.
+        told_of_withdrawals: whether whoever withdraws a token ends its sessions himself, so that only those that begin
+            in that moment are to be looked after.
+    """
+
+    def __init__(self, database: Database, withdrawn: Withdrawn, *, told_of_withdrawals: bool) -> None:
+        self._database = database
+        self._withdrawn = withdrawn
+        self._told_of_withdrawals = told_of_withdrawals
+
+    def tell(self, proxy: str, sessions: Mapping[str, SessionRow], now: int) -> dict[str, str]:
+        """Say which sessions a proxy has, all of them; gives those that are to end, and why."""
+        with self._database.writing() as connection:
+            is_due = _beat(connection, proxy, now)
+            mine = _session.proxy == proxy
+            known = {
+                row.session: row
+                for row in connection.execute(
+                    select(_session.session, _session.ending, _session.bytes_to_client, _session.bytes_to_target).where(
+                        mine
+                    )
+                )
+            }
+            if gone := known.keys() - sessions.keys():
+                connection.execute(delete(SESSIONS).where(mine, _session.session.in_(gone)))
+            if new := [_values(sessions[id_]) for id_ in sessions.keys() - known.keys()]:
+                connection.execute(insert(SESSIONS), new)
+            changed = [
+                {"of": id_, "to_client": row.bytes_to_client, "to_target": row.bytes_to_target}
+                for id_, row in sessions.items()
+                if id_ in known
+                and (known[id_].bytes_to_client, known[id_].bytes_to_target)
+                != (row.bytes_to_client, row.bytes_to_target)
+            ]
+            if is_due and changed:
+                counting = (
+                    update(SESSIONS)
+                    .where(_session.session == bindparam("of"))
+                    .values(bytes_to_client=bindparam("to_client"), bytes_to_target=bindparam("to_target"))
+                )
+                connection.execute(counting, changed)
+        ending = {id_: row.ending for id_, row in known.items() if row.ending is not None and id_ in sessions}
+        doubtful = sessions.keys() - (known.keys() if self._told_of_withdrawals else set())
+        hashes = {sessions[id_].token_hash for id_ in doubtful if sessions[id_].expires > now}
+        withdrawn = set(self._withdrawn(hashes)) if hashes else set()
+        return ending | {id_: REVOKED for id_ in doubtful if sessions[id_].token_hash in withdrawn}
+
+    def enter(self, row: SessionRow, now: int, *, alone: str) -> bool:
+        """Let a session in that is to be the only one of its instance.
+
+        Args:
+            alone: `refuse`: where there is one already, this one is not let in (False); `exclusive`: all others end.
+        """
+        others = and_(_session.instance_uuid == row.instance, _session.ending.is_(null()), _lives(now))
+        with self._database.writing() as connection:
+            _beat(connection, row.proxy, now)
+            if alone == "refuse" and connection.execute(select(_session.session).where(others)).first() is not None:
+                return False
+            if alone == "exclusive":
+                connection.execute(update(SESSIONS).where(others).values(ending=POLICY))
+            connection.execute(insert(SESSIONS), _values(row))
+        return True
+
+    def use(self, token_hash: str, session: str, client: str, now: int) -> bool:
+        """Use a one-time token; it was used already where this gives False.
+
+        The client that used it may come again, while its session lives (which then ends) and `RECONNECT_S` after it.
+        """
+        this = _use.token_hash == token_hash
+        with self._database.writing() as connection:
+            used = connection.execute(select(USES).where(this)).mappings().first()
+            if used is not None:
+                late = used["usable_until"] is not None and used["usable_until"] <= now
+                if late or used["client"] != client:
+                    return False
+                connection.execute(update(SESSIONS).where(_session.session == used["session"]).values(ending=POLICY))
+                connection.execute(update(USES).where(this).values(session=session, usable_until=None))
+                return True
+        try:
+            with self._database.writing() as connection:
+                connection.execute(insert(USES).values(token_hash=token_hash, session=session, client=client))
+        except IntegrityError:
+            return False  # somebody else was faster
+        return True
+
+    def leave(self, token_hash: str, session: str, now: int) -> None:
+        """The session of a one-time token has ended."""
+        mine = and_(_use.token_hash == token_hash, _use.session == session)
+        with self._database.writing() as connection:
+            connection.execute(update(USES).where(mine).values(usable_until=now + RECONNECT_S))
+
+    def list(self, now: int) -> Sequence[SessionRow]:
+        """The sessions that live now, the oldest first."""
+        query = select(SESSIONS).where(_lives(now)).order_by(_session.started)
+        with self._database.reading() as connection:
+            return [
+                SessionRow(
+                    row["session"],
+                    row["console_type"],
+                    row["client"],
+                    row["target"],
+                    row["instance_uuid"],
+                    row["started"],
+                    row["bytes_to_client"],
+                    row["bytes_to_target"],
+                    row["proxy"],
+                    row["token_hash"],
+                )
+                for row in connection.execute(query).mappings()
+            ]
+
+    def end(self, session: str, now: int) -> int:
+        """Let a session end, wherever it is; says how many there were."""
+        with self._database.writing() as connection:
+            return end_sessions(connection, and_(_session.session == session, _lives(now)))
+
+    def purge(self, now: int) -> None:
+        """Forget the proxies that are dead, with their sessions."""
+        dead = select(_proxy.proxy).where(_proxy.seen <= now - ALIVE_S)
+        with self._database.writing() as connection:
+            connection.execute(delete(SESSIONS).where(_session.proxy.in_(dead)))
+            connection.execute(delete(PROXIES).where(_proxy.seen <= now - ALIVE_S))
+
+
+def _beat(connection: Connection, proxy: str, now: int) -> bool:
+    """Note that a proxy is alive, unless that was done just now; says whether."""
+    mine = _proxy.proxy == proxy
+    seen = connection.execute(select(_proxy.seen).where(mine)).scalar()
+    if seen is None:
+        connection.execute(insert(PROXIES).values(proxy=proxy, seen=now))
+    elif seen <= now - BEAT_S:
+        connection.execute(update(PROXIES).where(mine).values(seen=now))
+    return seen is None or seen <= now - BEAT_S
+
+
+def end_sessions(connection: Connection, which: ColumnElement[bool]) -> int:
+    """Let sessions end, wherever they are."""
+    return connection.execute(update(SESSIONS).where(which).values(ending=REVOKED)).rowcount
+
+
+def _lives(now: int) -> ColumnElement[bool]:
+    return _session.proxy.in_(select(_proxy.proxy).where(_proxy.seen > now - ALIVE_S))
+
+
+def _values(row: SessionRow) -> dict[str, Any]:
+    return {
+        "session": row.id,
+        "proxy": row.proxy,
+        "token_hash": row.token_hash,
+        "instance_uuid": row.instance,
+        "console_type": row.type,
+        "client": row.client,
+        "target": row.target,
+        "started": row.started,
+        "bytes_to_client": row.bytes_to_client,
+        "bytes_to_target": row.bytes_to_target,
+    }

@@ -1,0 +1,156 @@
+"""The sessions that live in this process, of which all proxies of a store know, and which any of them may end."""
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from rfbproxy.client.forwarded import network_of
+from rfbproxy.consoleauth import ConsoleToken, SessionRow, SessionStore
+from rfbproxy.errors import StoreError
+from rfbproxy.reasons import CloseReason, Refused
+from rfbproxy.session.audit import VisitRecord
+
+_REASONS = {reason.value: reason for reason in CloseReason}
+STOP_S = 1.0  # for the store to hear, at the end, that no session lives any more
+LOOK_S = 0.5  # between looks at the store, while there are sessions: a quarter of what ending one may take
+
+_log = Logger()
+
+
+class LiveSessions:
+    """Tells the store of the sessions here, and ends those that are to end.
+
+    Sessions live on while the store fails; what it missed it is told once it answers again.
+
+    Args:
+        wall_clock: Unix seconds.
+    """
+
+    def __init__(self, store: SessionStore, clock: IReactorTime, wall_clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._proxy = f"{socket.gethostname()}:{os.getpid()}"
+        self._live: dict[str, Live] = {}
+        self._owes = False  # whether the store knows of sessions that have ended
+        self._telling = LoopingCall(self._tell)
+        self._telling.clock = clock
+
+    async def enter(self, live: "Live") -> None:
+        """A session begins; `leave` must follow.
+
+        Raises:
+            Refused: policy or token-expired, its token's grant does not let it; internal, the store cannot say.
+        """
+        grant, row = live.token.grant, live.row(self._proxy)
+        try:
+            if grant.one_time and not await self._use(row):
+                raise Refused(CloseReason.TOKEN_EXPIRED, "the token is for one session, and was used")
+            if grant.share in ("exclusive", "refuse") and not await self._store.enter(
+                row, self._now, alone=grant.share
+            ):
+                raise Refused(CloseReason.POLICY, "the instance has a session, and the token yields to it")
+        except StoreError as error:
+            raise Refused(CloseReason.INTERNAL, f"session table: {error}") from error
+        self._live[row.id] = live
+        if live.is_over:  # while the store was asked
+            self.leave(live)
+        if not self._telling.running:
+            self._telling.start(LOOK_S, now=True)
+
+    async def stop(self) -> None:
+        """No session lives any more: tell so, and look no more."""
+        if self._telling.running:
+            self._telling.stop()
+        if self._owes:
+            telling = Deferred.fromCoroutine(self._tell())
+            with suppress(DeferredTimeout):  # then the heartbeat that stays away tells
+                await telling.addTimeout(STOP_S, self._clock)
+
+    def leave(self, live: "Live") -> None:
+        """A session has ended."""
+        live.is_over = True
+        id_ = live.record.session
+        if self._live.pop(id_, None) is None:
+            return
+        self._owes = True
+        if live.token.grant.one_time:
+            leaving = Deferred.fromCoroutine(self._leave(live.token.token_hash, id_))
+            leaving.addErrback(lambda failure: _log.failure("a one-time token stays in use", failure))
+
+    async def _use(self, row: SessionRow) -> bool:
+        return await self._store.use(row.token_hash, row.id, network_of(row.client), self._now)
+
+    async def _leave(self, token_hash: str, id_: str) -> None:
+        await self._store.leave(token_hash, id_, self._now)
+
+    async def _tell(self) -> None:
+        if not self._live and not self._owes:
+            if self._telling.running:
+                self._telling.stop()
+            return
+        rows = {id_: live.row(self._proxy) for id_, live in self._live.items()}
+        self._owes = False
+        try:
+            ending = await self._store.tell(self._proxy, rows, self._now)
+        except StoreError as error:
+            self._owes = True
+            _log.warn("the session table does not know of {count} sessions: {error}", count=len(rows), error=error)
+            return
+        for id_, word in ending.items():
+            if live := self._live.get(id_):
+                live.end(Refused(_REASONS[word], "ended from outside"))
+
+    @property
+    def _now(self) -> int:
+        return int(self._wall_clock())
+
+
+class Live:
+    """One of them.
+
+    Args:
+        end: ends it.
+        relayed: bytes so far, to the client and to the target.
+
+    Attributes:
+        is_over: whether it has ended already.
+    """
+
+    __slots__ = ("end", "is_over", "record", "relayed", "token")
+
+    def __init__(
+        self,
+        token: ConsoleToken,
+        record: VisitRecord,
+        end: Callable[[Refused], None],
+        relayed: Callable[[], tuple[int, int]],
+    ) -> None:
+        self.token = token
+        self.record = record
+        self.end = end
+        self.relayed = relayed
+        self.is_over = False
+
+    def row(self, proxy: str) -> SessionRow:
+        """What the store is told."""
+        record, token = self.record, self.token
+        return SessionRow(
+            record.session,
+            token.console_type,
+            record.client or "",
+            record.target or token.target,
+            token.instance_uuid,
+            record.started,
+            *self.relayed(),
+            proxy=proxy,
+            token_hash=token.token_hash,
+            expires=token.expires,
+        )
