@@ -1,9 +1,11 @@
 """Assembles the console proxy from its options, and carries it from start to a clean end."""
 
+import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from socket import gethostname
 from time import time
 from types import FrameType
 from typing import Any
@@ -88,7 +90,7 @@ class ConsoleProxyService(Service):
         self._config = self._started_with = config
         self._protocols = {name: protocols[name] for name in wanted}
         self._store = ThreadedStore(store, reactor)
-        self._live = LiveSessions(self._store.sessions, reactor, time)
+        self._live = LiveSessions(self._store.sessions, f"{gethostname()}:{os.getpid()}", reactor, time)
         self._limits, self._waiting_room = Limits(), WaitingRoom()
         self._set_limits(config)
         self._spice = SpiceParts(self._store.spice_sessions, reactor) if "spice" in self._protocols.values() else None

@@ -1,7 +1,5 @@
 """The sessions that live in this process, of which all proxies of a store know, and which any of them may end."""
 
-import os
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -30,14 +28,15 @@ class LiveSessions:
     Sessions live on while the store fails; what it missed it is told once it answers again.
 
     Args:
+        proxy: this process's name, which no other of the store has.
         wall_clock: Unix seconds.
     """
 
-    def __init__(self, store: SessionStore, clock: IReactorTime, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, store: SessionStore, proxy: str, clock: IReactorTime, wall_clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
         self._wall_clock = wall_clock
-        self._proxy = f"{socket.gethostname()}:{os.getpid()}"
+        self._proxy = proxy
         self._live: dict[str, Live] = {}
         self._owes = False  # whether the store knows of sessions that have ended
         self._telling = LoopingCall(self._tell)
