@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, inser
 from sqlalchemy.exc import IntegrityError
 
 from rfbproxy.consoleauth.database import Database
-from rfbproxy.consoleauth.schema import PROXIES, SESSIONS, USES
+from rfbproxy.consoleauth.schema import PROXIES, SESSIONS, TOKENS, USES
 
 ALIVE_S = 20  # how long a proxy lives that tells nothing
 BEAT_S = 5  # between notes of a proxy's being alive, and of what its sessions have relayed
@@ -109,14 +109,20 @@ class SessionTable:
         Args:
             alone: `refuse`: where there is one already, this one is not let in (False); `exclusive`: all others end.
         """
-        others = and_(_session.instance_uuid == row.instance, _session.ending.is_(null()), _lives(now))
+        others = and_(
+            _session.instance_uuid == row.instance, _session.session != row.id, _session.ending.is_(null()), _lives(now)
+        )
+        of_instance = select(TOKENS.c.id).where(TOKENS.c.instance_uuid == row.instance)
         with self._database.writing() as connection:
+            # One at a time: the lock is for PostgreSQL and MariaDB, where SQLite has it from its first writing on.
+            connection.execute(of_instance.with_for_update())
+            connection.execute(insert(SESSIONS), _values(row))
             _beat(connection, row.proxy, now)
             if alone == "refuse" and connection.execute(select(_session.session).where(others)).first() is not None:
+                connection.execute(delete(SESSIONS).where(_session.session == row.id))
                 return False
             if alone == "exclusive":
                 connection.execute(update(SESSIONS).where(others).values(ending=POLICY))
-            connection.execute(insert(SESSIONS), _values(row))
         return True
 
     def use(self, token_hash: str, session: str, client: str, now: int) -> bool:
