@@ -105,7 +105,7 @@ class LiveSessions:
             return
         for id_, word in ending.items():
             if live := self._live.get(id_):
-                live.end(Refused(_REASONS[word], "ended from outside"))
+                live.end(Refused(_REASONS.get(word, CloseReason.REVOKED), "ended from outside"))
 
     @property
     def _now(self) -> int:
