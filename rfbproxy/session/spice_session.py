@@ -54,8 +54,9 @@ class SpiceSession:
 
     @property
     def policy(self) -> Policy:
-        """What may pass on its channels."""
-        more = {ChannelType[word.upper()] for word in self.token.grant.allow_channels or ()}
+        """What may pass on its channels; a word that is no channel's name allows nothing."""
+        words = self.token.grant.allow_channels or ()
+        more = {ChannelType[word.upper()] for word in words if word.upper() in ChannelType.__members__}
         return Policy(channels=USUAL_CHANNELS | more)
 
     @property

@@ -171,9 +171,13 @@ class Bench:
                 self.clock,
                 lambda: STARTED + self.clock.seconds(),
                 Limits(sessions, sessions_per_source),
+                self.spice_surroundings(),
             ),
             self.audit,
         )
+
+    def spice_surroundings(self):
+        """Nothing: it is for VNC."""
 
     def open(self, **request):
         self.visits.open(console_request(**request), self.client)
