@@ -79,6 +79,7 @@ class SpiceEntrance:
         try:
             self._link.offer(key.public_key, caps)
         except RemoteProtocolError as error:
+            self._talk.flush()
             raise client_fault(error) from error
         ticket = (await self._hear(TicketGiven)).ticket
         password = key.open(ticket)
