@@ -19,7 +19,7 @@ from rfbproxy.session.spice_session import SpiceSession, location_of
 from rfbproxy.spice import LinkError
 
 LOOK_S = 1.0  # between looks at the table, while there are sessions
-KEEP_EVERY = 10  # looks
+KEEP_S = 10  # between the times that claims are kept; the first look after an outage or a sleep keeps them too
 PATIENCE_S = 2.0  # for a session that is just ending, and for one that another process has just begun
 GRACE_S = 1.0  # for a target to end the other links once main has ended
 RETURN_S = 60.0  # for a viewer to follow its machine, be its token expired by then
@@ -44,7 +44,7 @@ class SpiceSessions:
         self._ours: dict[str, SpiceSession] = {}  # by token hash
         self._joined: dict[str, SpiceSession] = {}  # main is elsewhere; by id
         self._returning: dict[str, tuple[ConsoleToken, float]] = {}  # until when; by token hash
-        self._looks = 0
+        self._kept = 0  # when claims were kept last, Unix seconds
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
 
@@ -205,10 +205,11 @@ class SpiceSessions:
         if not ours and not joined:
             self._looking.stop()
             return
-        self._looks += 1
+        now = self._now
         try:
-            if self._looks % KEEP_EVERY == 0:
-                await self._table.keep({session.id: session.token.token_hash for session in ours}, self._now)
+            if now - self._kept >= KEEP_S:  # before anything is believed to be over because nobody kept it
+                await self._table.keep({session.id: session.token.token_hash for session in ours}, now)
+                self._kept = now
             living = await self._table.living([session.id for session in ours + joined], self._now)
         except StoreError as error:
             _log.warn("SPICE sessions cannot be looked after: {error}", error=error)

@@ -39,15 +39,19 @@ def memory():
 class Table:
     """The real table of a memory database. It answers at once; a test may hold its answers back, or let it fail.
 
+    Args:
+        is_shared: whether another one has filled it already.
+
     Attributes:
         asked: names of the calls.
         held: names of those that are answered by `answer` alone.
         broken: names of those that fail.
     """
 
-    def __init__(self):
+    def __init__(self, *, is_shared=False):
         self.real = memory()
-        self.real.purge(1 << 40)
+        if not is_shared:
+            self.real.purge(1 << 40)
         self.asked = []
         self.held = set()
         self.broken = set()
