@@ -13,6 +13,7 @@ from rfbproxy.session.authorise import check_origin
 from rfbproxy.session.relay import Relay
 from rfbproxy.session.spice_entrance import SpiceEntrance
 from rfbproxy.session.spice_session import SpiceSession
+from rfbproxy.session.spice_sessions import PATIENCE_S
 from rfbproxy.session.spice_target import SECURITY, SpiceTarget
 from rfbproxy.session.steps import unstoppable
 from rfbproxy.session.visit import Surroundings, Visit
@@ -139,7 +140,7 @@ class SpiceVisit(Visit):
         )
         return await self._steps.take(
             unstoppable(beginning),
-            self._rules.handshake_timeout_s,
+            PATIENCE_S + self._rules.handshake_timeout_s,
             lambda: Refused(CloseReason.INTERNAL, "SPICE session table did not answer in time"),
         )
 
