@@ -9,11 +9,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from rfbproxy.config import Config
-from rfbproxy.issue import Console, issue
+from rfbproxy.issue import SPICE_TYPES, Console, issue
 from rfbproxy.service import open_store
 
 BIN = Path(sys.executable).parent
@@ -42,6 +43,7 @@ class Proxy:
     def __init__(self, folder: Path, options: str = "", *, command: Sequence[str] = ("twistd", "-n", "consoleproxy")):
         self.folder = folder
         self.port = free_port()
+        self.spice_port = free_port()
         self.config = folder / "nova.conf"
         self.audit_file = folder / "audit.jsonl"
         self.log_file = folder / "log"
@@ -59,6 +61,10 @@ novncproxy_host = 127.0.0.1
 novncproxy_port = {self.port}
 novncproxy_base_url = http://127.0.0.1:{self.port}/vnc_auto.html
 xvpvncproxy_host =
+[spice]
+html5proxy_host = 127.0.0.1
+html5proxy_port = {self.spice_port}
+html5proxy_base_url = http://127.0.0.1:{self.spice_port}/
 [consoleproxy]
 audit_log = {self.audit_file}
 {options}
@@ -94,10 +100,13 @@ audit_log = {self.audit_file}
         assert result.returncode == 0, result.stderr
         return json.loads(result.stdout)
 
-    def create(self, port: int, *, host: str = "127.0.0.1", ttl: int = 600, **grant) -> dict:
+    def create(
+        self, port: int, *, console_type: str = "novnc", host: str = "127.0.0.1", ttl: int = 600, **grant
+    ) -> dict:
         """Issue a token as `consoleproxy console create` does (`tests/test_cli.py`), without the wait for a process."""
-        console = Console("novnc", host, port, **grant)
-        base = f"http://127.0.0.1:{self.port}/vnc_auto.html"
+        console = Console(console_type, host, port, **grant)
+        is_spice = console_type in SPICE_TYPES
+        base = f"http://127.0.0.1:{self.spice_port}/" if is_spice else f"http://127.0.0.1:{self.port}/vnc_auto.html"
         with contextlib.closing(open_store(Config([str(self.config)]))) as store:
             return issue(store, console, base=base, ttl=ttl, now=int(time.time())).as_json()
 
@@ -132,6 +141,9 @@ audit_log = {self.audit_file}
         return int(status.partition("VmRSS:")[2].split()[0])
 
 
+P = TypeVar("P", bound=Proxy)
+
+
 def run(command: str, *arguments: object, stdin: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command of the project to its end."""
     return subprocess.run(
@@ -141,8 +153,8 @@ def run(command: str, *arguments: object, stdin: str = "", cwd: Path | None = No
 
 
 @contextlib.contextmanager
-def running(folder: Path, options: str = "", **named: Sequence[str]) -> Iterator[Proxy]:
-    proxy = Proxy(folder, options, **named)
+def running(folder: Path, options: str = "", *, kind: Callable[..., P] = Proxy, **named: Sequence[str]) -> Iterator[P]:
+    proxy = kind(folder, options, **named)
     try:
         yield proxy.start()
     finally:
