@@ -11,7 +11,7 @@ from rfbproxy.consoleauth import Grant, hash_token
 from rfbproxy.errors import StoreError
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.secret import Secret
-from rfbproxy.session.spice_sessions import LOOK_S
+from rfbproxy.session.spice_sessions import LOOK_S, PATIENCE_S
 from rfbproxy.session.visit import DENIAL_S
 from rfbproxy.spice import Capabilities, LinkMess
 from rfbproxy.spice.messages import message
@@ -383,7 +383,7 @@ def test_a_table_that_does_not_answer_is_not_waited_for(way_in):
     bench.table.held = {"claim"}
     steps = MAIN_STEPS[way_in]
     link = bench.ask().walk(steps[: steps.index(CONNECTED)])
-    bench.clock.advance(HANDSHAKE_TIMEOUT_S)
+    bench.clock.advance(PATIENCE_S + HANDSHAKE_TIMEOUT_S)
     link.assert_over(CloseReason.INTERNAL)
     bench.table.answer()
     bench.assert_nothing_left()
