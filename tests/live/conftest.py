@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.live.browser import launch, window
 from tests.live.laboratory import Laboratory
 from tests.live.processes import started
+from tests.live.screen import Screen
 from tests.live.security_cases import Table
 
 
@@ -41,6 +42,13 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     with window(browser) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    screen = Screen(tmp_path_factory.mktemp("screen"))
+    yield screen
+    screen.stop()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """TightVNC's Java viewer on an X display of its own, which comes in by CONNECT."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import cycle, product
 from pathlib import Path
 
@@ -24,13 +24,6 @@ def lay_out(screen: Screen, title: str, width: int) -> None:
     """Give the viewer's window another size, so that AWT's own thread lays it out anew."""
     pattern = f"^{re.escape(title)}$"
     screen.xdotool("search", "--onlyvisible", "--name", pattern, "windowsize", "%@", str(width), "600")
-
-
-@pytest.fixture(scope="module")
-def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
-    screen = Screen(tmp_path_factory.mktemp("screen"))
-    yield screen
-    screen.stop()
 
 
 def viewer(lab: Laboratory, screen: Screen, token: str, port: int, name: str) -> Process:

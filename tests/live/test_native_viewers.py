@@ -1,7 +1,7 @@
 """Native VNC viewers at `rfb_listen`: TigerVNC's, gtk-vnc's and libvncclient, to every real server."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,14 +13,6 @@ from tests.live.native_viewers import VIEWERS, Viewer
 from tests.live.processes import until
 from tests.live.screen import Screen
 from tests.live.security_cases import CASES, NATIVE_VIEWERS, SOME, Case, Table
-
-
-@pytest.fixture(scope="module")
-def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
-    screen = Screen(tmp_path_factory.mktemp("screen"))
-    yield screen
-    screen.stop()
-
 
 PAIRS = [("vncviewer", case) for case in CASES] + [(name, case) for case in SOME for name in NATIVE_VIEWERS[1:]]
 
