@@ -15,10 +15,12 @@ from tests.live.processes import Process, stop_all
 from tests.live.proxy import Proxy
 from tests.live.secured_targets import ANONYMOUS, XVNC_SUBTYPES, SaslQemu, TlsQemu, TlsX11vnc, TlsXvnc, x509
 from tests.live.security_cases import Case
+from tests.live.spice_proxy import SpiceProxy
 from tests.live.spice_targets import AGENT, SHARING, SOUND, SpiceMachine
 from tests.live.targets import Qemu, X11vnc, Xvnc
 from tests.live.wayland import Wayvnc
 
+DEBIAN_SPICE_HTML5 = Path("/usr/share/spice-html5")
 DEBIAN_NOVNC = Path("/usr/share/novnc")
 MINIMAL_PAGE = Path(__file__).with_name("minimal.html")
 
@@ -84,6 +86,7 @@ class Laboratory:
         self.folder = folder
         self._targets: dict[str, Target] = {}
         self._proxies: dict[str, Proxy] = {}
+        self._spice_proxies: dict[str, SpiceProxy] = {}
         self._tried: set[str] = set()
         self._at_end = ExitStack()
 
@@ -102,6 +105,11 @@ class Laboratory:
             self._try_once(name)
             self._targets[name] = TARGETS[name](self, name, self.folder)
         return self._targets[name]
+
+    def spice_machine(self, name: str) -> SpiceMachine:
+        target = self.target(name)
+        assert isinstance(target, SpiceMachine)
+        return target
 
     def desktop(self, name: str) -> Xvnc:
         target = self.target(name)
@@ -145,6 +153,23 @@ class Laboratory:
         return self._secured("trusting-everybody", None, f"vencrypt_subtypes = {words}")
 
     @property
+    def spice(self) -> SpiceProxy:
+        """A proxy that listens for SPICE in every way, and serves the project's page and npm's spice-html5."""
+        return self._spice("spice")
+
+    @property
+    def spice_debian_pages(self) -> SpiceProxy:
+        """A proxy that serves Debian's spice-html5."""
+        if not (DEBIAN_SPICE_HTML5 / "spice_auto.html").is_file():
+            pytest.fail("spice-html5 is not installed: sh tests/live/debian.sh", pytrace=False)
+        return self._spice("spice-debian-pages", web=DEBIAN_SPICE_HTML5)
+
+    @property
+    def spice_connect(self) -> SpiceProxy:
+        """A proxy to which SPICE's native viewers come by CONNECT alone, and where the newest viewer wins."""
+        return self._spice("spice-connect", options="spice_second_main = take-over", native=False)
+
+    @property
     def strange(self) -> Proxy:
         """A proxy that shows targets a certificate of an authority that they do not know."""
         return self._secured("strange", self.pki.strange_client)
@@ -173,6 +198,13 @@ class Laboratory:
             self._try_once(name)
             self._proxies[name] = Proxy(name, self.folder, command, web=web, page=page, options=options, native=native)
         return self._proxies[name]
+
+    def _spice(self, name: str, *, web: Path | None = None, options: str = "", native: bool = True) -> SpiceProxy:
+        if name not in self._spice_proxies:
+            self._try_once(name)
+            made = SpiceProxy(name, self.folder, self.pki, web=web, options=options, native=native)
+            self._proxies[name] = self._spice_proxies[name] = made
+        return self._spice_proxies[name]
 
     def _try_once(self, name: str) -> None:
         """What did not start is not waited for again."""

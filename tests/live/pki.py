@@ -12,16 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 ELSEWHERE = "elsewhere.example"
-HOST_SUBJECT = r"C=XY,O=Clouds\, Ltd,OU=Consoles,CN=hypervisor"  # as SPICE writes the name below
-HOST_NAME = x509.Name(
-    [
-        x509.NameAttribute(NameOID.COUNTRY_NAME, "XY"),
-        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Clouds, Ltd"),
-        x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "Consoles"),
-        x509.NameAttribute(NameOID.COMMON_NAME, "hypervisor"),
-    ]
-)
 SERVER_NAMES = (x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")))
+HOST_SUBJECT = r"C=XY,O=Clouds\, Ltd,OU=Consoles,CN=hypervisor"  # as SPICE writes such a subject
 
 
 @dataclass(frozen=True)
@@ -47,6 +39,11 @@ class Identity:
         """Certificate and key in one file."""
         return self.folder / "both.pem"
 
+    @property
+    def chain(self) -> Path:
+        """Certificate, key and the authority's certificate in one file."""
+        return self.folder / "chain.pem"
+
 
 def _new_key() -> rsa.RSAPrivateKey:
     """RSA, for x11vnc takes nothing else."""
@@ -55,6 +52,18 @@ def _new_key() -> rsa.RSAPrivateKey:
 
 def _common_name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _console_name(name: str) -> x509.Name:
+    """One of several parts, as `HOST_SUBJECT`."""
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.COUNTRY_NAME, "XY"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Clouds, Ltd"),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "Consoles"),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
+    )
 
 
 class Authority:
@@ -126,6 +135,7 @@ class Authority:
         identity.cert.write_bytes(certificate)
         identity.key.write_bytes(private)
         identity.both.write_bytes(certificate + private)
+        identity.chain.write_bytes(certificate + private + self.cert.read_bytes())
         return identity
 
 
@@ -134,6 +144,7 @@ class Pki:
 
     Attributes:
         hypervisor: one whose subject is `HOST_SUBJECT`.
+        proxy: one with a subject like it.
         elsewhere: a good certificate of another machine.
         strange_server: one of an authority that nobody trusts.
         strange_client: likewise.
@@ -143,7 +154,8 @@ class Pki:
         folder.mkdir()
         own, strange = Authority(folder / "own"), Authority(folder / "strange")
         self.server = own.server("server")
-        self.hypervisor = own.server("hypervisor", subject=HOST_NAME)
+        self.hypervisor = own.server("hypervisor", subject=_console_name("hypervisor"))
+        self.proxy = own.server("proxy", subject=_console_name("proxy"))
         self.expired_server = own.server("expired", expired=True)
         self.elsewhere = own.server("elsewhere", names=(x509.DNSName(ELSEWHERE),))
         self.client = own.client("client")

@@ -99,11 +99,13 @@ class Proxy:
     def create_for(self, target: Target, *options: str, kind: str = "novnc") -> Console:
         """A new token that logs in to the target as it wants it."""
         user = ["--username", target.username] if target.username is not None else []
-        return self.create(target.port, target.password, *user, *options, kind=kind)
+        return self.create(target.port, target.password, *user, *options, kind=kind, host=target.host)
 
-    def create(self, port: int, password: str | None = None, *options: str, kind: str = "novnc") -> Console:
-        """A new token for a port of this machine, with more options of the command."""
-        command = ["console", "create", "--type", kind, "--host", "127.0.0.1", "--port", str(port), *options]
+    def create(
+        self, port: int, password: str | None = None, *options: str, kind: str = "novnc", host: str = "127.0.0.1"
+    ) -> Console:
+        """A new token, with more options of the command."""
+        command = ["console", "create", "--type", kind, "--host", host, "--port", str(port), *options]
         if password is not None:
             file = self.folder / "password"
             file.write_text(f"{password}\n")
