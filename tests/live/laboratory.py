@@ -70,7 +70,7 @@ TARGETS: dict[str, Callable[["Laboratory", str, Path], Target]] = {
         name, folder, password=True, identity=lab.pki.hypervisor, secured=["main", "inputs"]
     ),
     "spice-stranger": lambda lab, name, folder: SpiceMachine(
-        name, folder, identity=lab.pki.strange_server, secured=["all"]
+        name, folder, identity=lab.pki.strange_server, secured=["main", "inputs"]
     ),
     "spice-agent": lambda lab, name, folder: SpiceMachine(name, folder, password=True, devices=[*AGENT, *SOUND]),
     "spice-sharing": lambda lab, name, folder: SpiceMachine(name, folder, devices=SHARING),
@@ -163,6 +163,11 @@ class Laboratory:
         if not (DEBIAN_SPICE_HTML5 / "spice_auto.html").is_file():
             pytest.fail("spice-html5 is not installed: sh tests/live/debian.sh", pytrace=False)
         return self._spice("spice-debian-pages", web=DEBIAN_SPICE_HTML5)
+
+    @property
+    def spice_secure(self) -> SpiceProxy:
+        """A proxy that reaches targets by TLS alone."""
+        return self._spice("spice-secure", options="[spice]\nrequire_secure = True\n[consoleproxy]")
 
     @property
     def spice_connect(self) -> SpiceProxy:

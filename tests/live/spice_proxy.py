@@ -1,12 +1,13 @@
 """The proxy with SPICE: for browsers and CONNECT on one listener, for native viewers on two more."""
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 from rfbproxy.reasons import CloseReason
 from tests.live.pki import Pki
-from tests.live.processes import free_port
+from tests.live.processes import free_port, until
 from tests.live.proxy import Console, Proxy
 from tests.live.spice_targets import SpiceMachine
 
@@ -56,6 +57,19 @@ class SpiceProxy(Proxy):
             text: str = answer.read().decode()
         return text
 
+    def wait_channels(self, target: SpiceMachine, channels: set[str], said_before: int) -> None:
+        """Wait until the session that began since then has these channels, and no other, from end to end.
+
+        Args:
+            said_before: characters of the log at that time.
+        """
+
+        def linked() -> bool:
+            return set(re.findall(r"is channel (\S+) of session", self.said[said_before:])) == channels
+
+        until(linked, f"channels of {target.name}: {sorted(channels)}")
+        assert set(target.channels()) == channels
+
     def check_record(
         self, known: int, console: Console, target: SpiceMachine, reason: CloseReason = CloseReason.CLIENT_CLOSED
     ) -> dict[str, Any]:
@@ -68,8 +82,8 @@ class SpiceProxy(Proxy):
             "target_security": target.security,
             "close_reason": reason.value,
         }
-        assert {name: record[name] for name in expected} == expected
-        assert record["bytes_to_client"] > 0 < record["bytes_to_target"]
-        assert record["started"] < record["ended"]
-        assert "Traceback" not in self.said
+        assert {name: record[name] for name in expected} == expected, f"{record}, not {expected}"
+        assert record["bytes_to_client"] > 0 < record["bytes_to_target"], record
+        assert record["started"] < record["ended"], record
+        assert "Traceback" not in self.said, self.said
         return record

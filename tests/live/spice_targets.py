@@ -58,15 +58,19 @@ class SpiceMachine(Machine):
 
     @property
     def security(self) -> str:
-        return "None" if self.password is None else "SPICE ticket"
+        return "SPICE ticket"  # which a server without ticketing takes, whatever it holds
+
+    @property
+    def is_tls_only(self) -> bool:
+        return "all" in self._secured
 
     @property
     def listening_port(self) -> int:
-        return self.tls_port if self.tls_port is not None and "all" in self._secured else self.port
+        return self.tls_port if self.tls_port is not None and self.is_tls_only else self.port
 
     def _console_options(self) -> list[str]:
         words = [f"addr={self.host}"]
-        if "all" not in self._secured:
+        if not self.is_tls_only:
             words += [f"port={self.port}", *(f"tls-channel={channel}" for channel in self._secured)]
         if self._identity is not None:
             words += [f"tls-port={self.tls_port}", f"x509-dir={self._identity.folder}"]

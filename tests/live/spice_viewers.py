@@ -43,10 +43,10 @@ class RemoteViewer:
 
     def __init__(self, folder: Path, screen: Screen, connection: str) -> None:
         self.screen = screen
-        file = folder / "console.vv"
-        file.write_text(connection)
+        self.file = folder / "console.vv"
+        self.file.write_text(connection)
         self.process = Process(
-            "remote-viewer", ["remote-viewer", str(file)], folder, environment=at_home(folder, screen)
+            "remote-viewer", ["remote-viewer", str(self.file)], folder, environment=at_home(folder, screen)
         )
 
     def see_and_type(self, target: Target, text: str) -> None:
