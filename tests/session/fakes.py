@@ -154,8 +154,8 @@ def console_request(**fields):
 class Bench:
     """One visit, and everything around it."""
 
-    def __init__(self, *, sessions=0, sessions_per_source=0, **rules):
-        self.clock = Clock()
+    def __init__(self, *, sessions=0, sessions_per_source=0, clock=None, **rules):
+        self.clock = clock or Clock()
         self.store = FakeStore()
         self.dialler = FakeDialler()
         self.audit = FakeAudit()

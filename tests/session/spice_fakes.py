@@ -80,7 +80,9 @@ class Table:
 
     def is_free(self, now=STARTED):
         """Whether the token has no session."""
-        return self.real.claim(TOKEN_HASH, "probe", "nobody", int(now), take_over=False) is not None
+        claimed = self.real.claim(TOKEN_HASH, "probe", "nobody", int(now), take_over=False)
+        self.real.end(TOKEN_HASH, "probe")
+        return claimed is not None
 
 
 class Keys:
@@ -202,13 +204,18 @@ CHANNEL_STEPS = {way: [step for step in steps if step is not AUTHORISED] for way
 
 
 class SpiceBench(Bench):
-    """Visits of SPICE viewers that come by one way in."""
+    """Visits of SPICE viewers that come by one way in.
 
-    def __init__(self, way_in="browser", *, spice=None, **rules):
+    Args:
+        spice: fields of `SpiceRules`.
+        beside: another process with the same table and clock.
+    """
+
+    def __init__(self, way_in="browser", *, spice=None, beside=None, **rules):
         self.way_in = way_in
-        self.table = Table()
+        self.table = Table(is_shared=beside is not None)
         self._spice_rules = SpiceRules(**spice or {})
-        super().__init__(**rules)
+        super().__init__(clock=beside and beside.clock, **rules)
 
     def spice_surroundings(self):
         wall_clock = lambda: STARTED + self.clock.seconds()  # noqa: E731
