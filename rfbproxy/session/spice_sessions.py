@@ -130,19 +130,25 @@ class SpiceSessions:
     def told_id(self, session: SpiceSession, connection_id: int) -> None:
         """The target has told main what it calls the session: from now on links may join it."""
         session.connection_id = connection_id
+        self._returning.pop(session.token.token_hash, None)
         self._write(self._table.begin(session.token.token_hash, session.id, connection_id, self._now))
 
     def moved(self, session: SpiceSession, location: Location) -> None:
         """The machine has moved: the viewer's next session is at `location`, and is not a second one beside this."""
         token = session.token
         until = max(token.expires, self._now + int(RETURN_S))
-        self._returning[token.token_hash] = (token, self._clock.seconds() + RETURN_S)
+        now = self._clock.seconds()
+        self._returning = {other: back for other, back in self._returning.items() if now < back[1]}
+        self._returning[token.token_hash] = (token, now + RETURN_S)
         self.let_go(session)
         self._write(self._table.move(token.token_hash, session.id, location, until))
 
     def returning(self, token_hash: str) -> ConsoleToken | None:
-        """The token of a viewer whose machine has just moved: it comes back though the token may have expired."""
-        token, deadline = self._returning.pop(token_hash, (None, 0.0))
+        """The token of a viewer whose machine has just moved: it comes back though the token may have expired.
+
+        So it is until the machine has told its main a session's id, for it may not be there at once.
+        """
+        token, deadline = self._returning.get(token_hash, (None, 0.0))
         return token if self._clock.seconds() < deadline else None
 
     def let_go(self, session: SpiceSession) -> None:

@@ -567,11 +567,20 @@ def test_a_viewer_returns_though_its_token_has_expired_since(here):
     assert here.beginning("b")[0].location == NODE2
 
 
-def test_it_returns_once(here):
+def test_it_returns_once_and_may_try_more_often(here):
     here.sessions.moved(here.begin(), NODE2)
     assert here.sessions.returning("b" * 64) is None
-    assert here.sessions.returning(TOKEN_HASH) is not None
+    for _ in range(3):
+        assert here.sessions.returning(TOKEN_HASH) is not None
+    here.begin("b")
     assert here.sessions.returning(TOKEN_HASH) is None
+
+
+def test_viewers_that_never_return_are_forgotten(here):
+    for digit in "0123456789":
+        here.sessions.moved(here.begin(digit, token_hash=digit * 64), NODE2)
+        here.advance(RETURN_S / 2)
+    assert len(here.sessions._returning) <= 2
 
 
 def test_and_not_for_ever(here):
