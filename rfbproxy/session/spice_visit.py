@@ -88,9 +88,7 @@ class SpiceVisit(Visit):
         session.enter(self, asked)
         target, caps = await self._link_target(session, asked)
         if not self._client.token_inside:  # the token was the proof, so nobody looks into the ticket
-            target.on_end = lambda: self.end(
-                Refused(CloseReason.TARGET_UNREACHABLE, "target left during the handshake")
-            )
+            target.on_end = self._target_left
             await self._entrance.ticket(for_client(asked.channel_type, caps))
             target.on_end = None
         self._entrance.accept()
