@@ -243,6 +243,7 @@ class SpiceServer:
             asked = self._let_in(sock)
             if asked is None:
                 return
+            sock.settimeout(None)  # it may be quiet for as long as its session lives
             self.linked.append((asked.channel_type, asked.channel_id))
             if asked.channel_type == MAIN:
                 self._main(sock)

@@ -80,7 +80,7 @@ def spice_running(folder: Path, options: str = "") -> Iterator[SpiceProxy]:
 
 
 class Bystander:
-    """A session that nothing else may disturb."""
+    """A session that nothing else may disturb; bare, because nobody answers pings meanwhile."""
 
     def __init__(self, viewer: Viewer) -> None:
         self._link: Link = viewer.link()
@@ -93,7 +93,7 @@ class Bystander:
 
 @contextlib.contextmanager
 def bystander(proxy: SpiceProxy) -> Iterator[Bystander]:
-    with spice_target(password=PASSWORD) as (_, listening), proxy.view(proxy.token(listening.port)) as viewer:
+    with spice_target(password=PASSWORD) as (_, listening), proxy.view(proxy.token(listening.port), "spice") as viewer:
         beside = Bystander(viewer)
         beside.is_served()
         yield beside
