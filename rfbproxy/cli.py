@@ -174,6 +174,10 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _port_or_none(text: str) -> int:
+    return 0 if text == "0" else _port(text)
+
+
 def _seconds(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**31:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
@@ -258,8 +262,8 @@ def _add_login(parser: argparse.ArgumentParser) -> None:
 def _add_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--type", required=True, choices=CONSOLE_TYPES)
     parser.add_argument("--host", required=True, metavar="H", help="where the machine's console is")
-    parser.add_argument("--port", required=True, type=_port, metavar="P")
-    parser.add_argument("--tls-port", type=_port, metavar="N")
+    parser.add_argument("--port", required=True, type=_port_or_none, metavar="P", help="0: it has a TLS port alone")
+    parser.add_argument("--tls-port", type=_port, metavar="N", help="of a SPICE server")
     parser.add_argument("--instance", metavar="UUID", help="whose console it is; made up unless given")
     parser.add_argument("--ttl", type=_seconds, metavar="S", help="default: [consoleauth] token_ttl")
     _add_login(parser)

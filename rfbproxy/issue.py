@@ -110,6 +110,8 @@ def _check_options(console: Console) -> None:
                 f"{name} does not go with console type {console.console_type!r}, "
                 f"but with {'VNC' if is_spice else 'SPICE'} consoles alone"
             )
+    if not console.port and not (is_spice and console.tls_port):
+        raise ConfigError("port 0 stands for a SPICE console with a TLS port alone: allowed are 1 to 65535")
     if is_spice:
         _check_spice(console)
 

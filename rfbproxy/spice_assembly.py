@@ -24,7 +24,7 @@ from rfbproxy.session.spice_visit import SpiceVisit
 from rfbproxy.session.ticket_keys import TicketKeys
 from rfbproxy.spice import Destination
 from rfbproxy.target.tls import TargetTls, TargetTlsRules
-from rfbproxy.viewer_file import own_certificate, viewer_file
+from rfbproxy.viewer_file import ViewerFile, own_certificate, viewer_file
 
 _log = Logger()
 
@@ -46,7 +46,8 @@ class SpiceParts:
         self._pool.start()
 
     def stop(self) -> None:
-        """No more keys are needed."""
+        """No more keys are needed, and no sessions live."""
+        self._sessions.stop()
         if self._pool.started:
             self._pool.stop()
 
@@ -60,19 +61,26 @@ class SpiceParts:
 
 
 def _rules(config: Config) -> SpiceRules:
-    certificate = own_certificate(config)
-    # What native viewers are told in a file is where they come again when their machine has moved.
-    told = viewer_file(config, Secret("-"), title="", certificate=certificate)
-    public = None
-    if told.proxy is None:
-        public = Destination(told.host, told.port or 0, told.tls_port or 0, told.host_subject)
     return SpiceRules(
         take_over=config.text("consoleproxy", "spice_second_main") == "take-over",
-        native_tls=certificate is not None,
+        native_tls=own_certificate(config) is not None,
         target_tls_only=config.flag("spice", "require_secure"),
-        public=public,
-        subject=told.host_subject,
+        public=lambda: _public(config),
+        subject=lambda: _told(config).host_subject,
     )
+
+
+def _told(config: Config) -> ViewerFile:
+    """What viewers are told of this proxy, whatever their token: with the certificate that is in its file by now."""
+    return viewer_file(config, Secret("-"), title="", certificate=own_certificate(config))
+
+
+def _public(config: Config) -> Destination | None:
+    """Where native viewers find this proxy, as they are told in files."""
+    told = _told(config)
+    if told.proxy is not None:
+        return None
+    return Destination(told.host, told.port or 0, told.tls_port or 0, told.host_subject)
 
 
 def _target_tls(config: Config) -> TargetTls:
@@ -93,7 +101,7 @@ def viewer_files(
     Raises:
         ConfigError: the certificate, of which files tell, cannot be read.
     """
-    certificate = own_certificate(config)
+    own_certificate(config)  # judged now
 
     async def make(token: str, source: str) -> bytes | tuple[int, str]:
         request = ConsoleRequest(way_in="page", source=source, token=token)
@@ -112,6 +120,7 @@ def viewer_files(
             _log.info("refused a viewer file to {source}: {why}", source=source, why=refused.detail)
             is_ours = refused.reason is CloseReason.INTERNAL
             return (INTERNAL_SERVER_ERROR if is_ours else FORBIDDEN), refused.sentence
+        certificate = own_certificate(config)  # as it is by now
         file = viewer_file(config, Secret(token), title=console.instance_uuid, certificate=certificate)
         return file.text().encode()
 

@@ -1,5 +1,6 @@
 """Streams over Twisted's transports: nothing is framed, and TLS may begin in the middle."""
 
+import socket
 from typing import cast
 
 from OpenSSL import SSL
@@ -11,6 +12,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTime,
     ISSLTransport,
+    ISystemHandle,
     ITCPTransport,
     ITransport,
 )
@@ -21,6 +23,9 @@ from zope.interface import implementer
 from rfbproxy.errors import RemoteProtocolError, SecurityFailure
 from rfbproxy.stream import Stream, TlsSide
 from rfbproxy.tls import tls_failure
+
+# Seconds of silence before a peer is probed, between probes, and probes without an answer before it is gone (tcp(7)).
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 25, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
 
 CLOSE_TIMEOUT_S = 5.0  # for a slow peer to take what was sent before the close
 
@@ -129,6 +134,17 @@ class TransportStream(Stream):
             transport.registerProducer(producer, True)  # type: ignore[attr-defined]
 
 
+def make_interactive(transport: ITransport | None) -> None:
+    """Send small writes at once, and notice within about a minute that a silent peer has vanished."""
+    if not ITCPTransport.providedBy(transport):
+        return
+    transport.setTcpNoDelay(True)
+    transport.setTcpKeepAlive(True)
+    if ISystemHandle.providedBy(transport) and isinstance(handle := transport.getHandle(), socket.socket):
+        for option, value in _KEEPALIVE.items():
+            handle.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
 def end_sending(transport: ITransport | None) -> bool:
     """Shut down the sending half, or close where there are no halves; says whether the other half is still open.
 
@@ -151,9 +167,7 @@ class StreamProtocol(Protocol):
 
     def connectionMade(self) -> None:
         """Set the socket up for an interactive, long-lived connection."""
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
-            self.transport.setTcpKeepAlive(True)
+        make_interactive(self.transport)
 
     def write(self, data: bytes) -> None:
         """Write, unless the connection is not there."""

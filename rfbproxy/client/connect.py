@@ -7,6 +7,7 @@ the host is the token. Neither names a target: that is what the token is for.
 
 import re
 from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
@@ -113,16 +114,19 @@ class ConnectStream(RawStream):
     def __init__(self, request: ConnectRequest, clock: IReactorTime) -> None:
         super().__init__(clock)
         self._request = request
-        self._accepted = False
+        self.is_accepted = False
+        self.on_accept: Callable[[], None] | None = None  # told once the answer is out
 
     def accept(self) -> None:
         """See `ClientStream.accept`."""
-        self._accepted = True
+        self.is_accepted = True
         self.send(self._request.acceptance)
+        if self.on_accept is not None:
+            self.on_accept()
 
     def close_because(self, refused: Refused) -> None:
         """Refuse in HTTP before `accept`; after it RFB has said all that can be said."""
-        if not self._accepted and refused.reason is not CloseReason.CLIENT_CLOSED:
+        if not self.is_accepted and refused.reason is not CloseReason.CLIENT_CLOSED:
             self.send(HttpError(self._status(refused.reason), refused.sentence).answer())
         super().close_because(refused)
 

@@ -15,7 +15,6 @@ from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IProtocol,
     IReactorTime,
-    ITCPTransport,
 )
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
@@ -38,7 +37,7 @@ from rfbproxy.client.websocket import ClientWebSocketFactory, opening_handshake
 from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.stream import ClientStream
 from rfbproxy.tls import tls_failure
-from rfbproxy.transport import end_sending
+from rfbproxy.transport import end_sending, make_interactive
 
 KEEP_ALIVE_S = 60.0  # a connection without a request
 PAGE_TIMEOUT_S = 300.0  # for a client to take one page
@@ -119,9 +118,7 @@ class ClientConnection(Protocol):
 
     def connectionMade(self) -> None:
         """Wait for the first request."""
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
-            self.transport.setTcpKeepAlive(True)
+        make_interactive(self.transport)
         self._place.take(None if self._listener.trusted_proxies(self._source) else self._source)
         self._set_deadline(self._listener.head_timeout_s)
 

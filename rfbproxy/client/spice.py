@@ -8,10 +8,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from rfbproxy.client.connect import ConnectStream
 from rfbproxy.client.raw import RawStream
 from rfbproxy.client.tls import TLS_HANDSHAKE, inside_tls
 
 WAY_IN = "spice"
+EARLY_LIMIT = 65536  # bytes before the answer to a CONNECT
 
 _log = Logger()
 
@@ -30,16 +32,18 @@ class Tunnel(Protocol):
     """What follows a CONNECT: SPICE, or TLS with SPICE inside; the first byte tells.
 
     Args:
-        stream: of the client; it is outside of TLS until that byte has come, and so is the answer to its CONNECT.
+        stream: of the client; it is outside of TLS until its CONNECT is answered, which nothing inside overtakes.
         tls: None: there is no certificate.
     """
 
-    def __init__(self, stream: RawStream, tls: IOpenSSLServerConnectionCreator | None, clock: IReactorTime) -> None:
+    def __init__(self, stream: ConnectStream, tls: IOpenSSLServerConnectionCreator | None, clock: IReactorTime) -> None:
         self._stream = stream
         self._tls = tls
         self._clock = clock
         self._inside: IProtocol = stream.protocol
         self._is_decided = False
+        self._early = b""  # what came before the answer
+        stream.on_accept = self._accepted
 
     def connectionMade(self) -> None:
         """Let the stream have the connection."""
@@ -47,10 +51,16 @@ class Tunnel(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Pass on, into TLS if that is what the client begins with."""
+        if not self._stream.is_accepted:
+            self._early += data
+            if len(self._early) > EARLY_LIMIT:
+                _log.info("a viewer sends too much before its CONNECT is answered")
+                self._stream.abort()
+            return
         if data and not self._is_decided:
             self._is_decided = True
-            if data[0] == TLS_HANDSHAKE:
-                self._start_tls()
+            if data[0] == TLS_HANDSHAKE and not self._start_tls():
+                return
         self._inside.dataReceived(data)
 
     def readConnectionLost(self) -> None:
@@ -67,11 +77,18 @@ class Tunnel(Protocol):
         """Pass on."""
         self._inside.connectionLost(reason)
 
-    def _start_tls(self) -> None:
+    def _accepted(self) -> None:
+        early, self._early = self._early, b""
+        if early:
+            self.dataReceived(early)
+
+    def _start_tls(self) -> bool:
+        """Put TLS between; says whether that can be."""
         if self._tls is None:
             _log.info("a viewer wants TLS inside its CONNECT, and there is no certificate")
             self._stream.abort()
-            return
+            return False
         self._stream.inside_tls = True
         self._inside = inside_tls(self._stream.protocol, self._tls, self._clock)
         self._inside.makeConnection(cast(Any, self.transport))
+        return True

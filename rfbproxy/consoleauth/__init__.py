@@ -97,5 +97,8 @@ class SpiceSessionStore(Protocol):
     ) -> Awaitable[None]:
         """Say what a channel on another proxy than main's has relayed."""
 
+    def channels(self, sessions: Collection[str]) -> Awaitable[dict[str, list[ChannelRow]]]:
+        """What the channels of these sessions have relayed so far."""
+
     def take_channels(self, session: str) -> Awaitable[list[ChannelRow]]:
         """What those channels have relayed, for once."""

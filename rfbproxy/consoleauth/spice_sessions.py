@@ -33,6 +33,7 @@ CHANNEL_KEPT_S = 600  # how long a channel's counters wait for their session's e
 
 _session, _channel = SPICE_SESSIONS.c, SPICE_CHANNELS.c
 _NOBODY = {"session": None, "client": None, "connection_id": None}
+_NOT_MOVED = {"host": None, "port": None, "tls_port": None, "host_subject": None, "moved_until": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class SpiceSessionTable:
         )
         with self._database.reading() as connection:
             row = connection.execute(query).mappings().first()
-        return _claim(row, now) if row is not None else None
+        return _claim(row) if row is not None else None
 
     def keep(self, sessions: Mapping[str, str], now: int) -> None:
         """Let these claims live for `LIVE_S` from now on; one that lapsed is revived unless it is somebody else's.
@@ -181,6 +182,16 @@ class SpiceSessionTable:
             except IntegrityError:
                 self._done(noting)
 
+    def channels(self, sessions: Collection[str]) -> dict[str, list[ChannelRow]]:
+        """What the channels on other proxies have relayed so far, of those of these sessions that have any."""
+        query = select(SPICE_CHANNELS).where(_channel.session.in_(sessions)).order_by(_channel.link)
+        found: dict[str, list[ChannelRow]] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(query).mappings():
+                counted = ChannelRow(row["name"], row["bytes_to_client"], row["bytes_to_target"])
+                found.setdefault(row["session"], []).append(counted)
+        return found
+
     def take_channels(self, session: str) -> list[ChannelRow]:
         """What the session's channels on other proxies have relayed, deleted here; what is noted later is lost."""
         these = _channel.session == session
@@ -213,11 +224,14 @@ class SpiceSessionTable:
         if not take_over:
             claiming = claiming.where(_free(now))
         mine = {"session": session, "client": client, "connection_id": None, "kept_until": now + LIVE_S}
+        this = and_(_session.token_hash == token_hash, _session.session == session)
         with self._database.writing() as connection:
             if connection.execute(claiming.values(mine)).rowcount == 0:
                 return None
+            # A move that is forgotten by now; while a session lives at the new place, it is remembered for its links.
+            connection.execute(update(SPICE_SESSIONS).where(this, _session.moved_until <= now).values(_NOT_MOVED))
             query = select(SPICE_SESSIONS).where(_session.token_hash == token_hash)
-            return _claim(connection.execute(query).mappings().one(), now)
+            return _claim(connection.execute(query).mappings().one())
 
     def _change(self, token_hash: str, session: str, values: Mapping[str, Any]) -> None:
         self._done(update(SPICE_SESSIONS).where(_held_by(token_hash, session)).values(values))
@@ -240,8 +254,8 @@ def _free(now: int) -> ColumnElement[bool]:
     return or_(_session.session.is_(null()), _session.kept_until <= now)
 
 
-def _claim(row: RowMapping, now: int) -> SpiceClaim:
+def _claim(row: RowMapping) -> SpiceClaim:
     moved_to = None
-    if row["moved_until"] is not None and row["moved_until"] > now:
+    if row["moved_until"] is not None:
         moved_to = Location(row["host"], row["port"], row["tls_port"], row["host_subject"])
     return SpiceClaim(row["token_hash"], row["session"], row["client"], row["connection_id"], moved_to)

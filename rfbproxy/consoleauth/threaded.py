@@ -214,6 +214,11 @@ class ThreadedSpiceSessions:
         """See `SpiceSessionTable.note_channel`."""
         return self._in_table(lambda table: table.note_channel(session, link, name, to_client, to_target, now))
 
+    def channels(self, sessions: Collection[str]) -> Deferred[dict[str, list[ChannelRow]]]:
+        """See `SpiceSessionTable.channels`."""
+        asked = frozenset(sessions)
+        return self._in_table(lambda table: table.channels(asked))
+
     def take_channels(self, session: str) -> Deferred[list[ChannelRow]]:
         """See `SpiceSessionTable.take_channels`."""
         return self._in_table(lambda table: table.take_channels(session))

@@ -48,9 +48,10 @@ class RfbVisit(Visit):
         self._world.limits.check(self._request.source)
         request = await self._entrance.request(self._request)
         token = await self._authorise(request, token_inside=self._client.token_inside)
+        self._let_in()
         await self._begin_session(token)
         target = await self._target.log_in(token)
-        target.on_end = lambda: self.end(Refused(CloseReason.TARGET_UNREACHABLE, "target left during the handshake"))
+        target.on_end = self._target_left
         shared = await self._entrance.let_in()
         target.on_end = None
         desktop = await self._target.initialise(shared=shared)

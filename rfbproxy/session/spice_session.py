@@ -4,11 +4,11 @@ The target makes a session's id up and tells it to main (MAIN_INIT); whoever nam
 it is bound to the token, to the client's address, and to the target that main was linked to.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from rfbproxy.consoleauth import ConsoleToken, Location
+from rfbproxy.consoleauth import ChannelRow, ConsoleToken, Location
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.spice_entrance import LinkRefusal
 from rfbproxy.spice import USUAL_CHANNELS, ChannelType, LinkError, LinkMess, Policy, channel_name
@@ -24,6 +24,9 @@ class Link(Protocol):
 
     def relayed(self) -> tuple[int, int]:
         """Bytes so far, to the client and to the target."""
+
+    def note(self) -> None:
+        """Let main's process know of them, if they have changed."""
 
 
 @dataclass(eq=False, slots=True)
@@ -51,6 +54,7 @@ class SpiceSession:
     channels: list[str] = field(default_factory=list)
     _links: dict[Link, tuple[int, int]] = field(default_factory=dict)  # by channel type and id
     _relayed: tuple[int, int] = (0, 0)  # by links that have ended
+    _elsewhere: tuple[int, int] = (0, 0)  # by links in other processes
 
     @property
     def policy(self) -> Policy:
@@ -60,9 +64,9 @@ class SpiceSession:
         return Policy(channels=USUAL_CHANNELS | more)
 
     @property
-    def links(self) -> int:
-        """How many live."""
-        return len(self._links)
+    def links(self) -> Sequence[Link]:
+        """Those that live here."""
+        return list(self._links)
 
     def enter(self, link: Link, asked: LinkMess) -> None:
         """A link wants to be one of this session; `leave` must follow.
@@ -93,13 +97,34 @@ class SpiceSession:
             self._relayed = _sum([self._relayed, link.relayed()])
 
     def relayed(self) -> tuple[int, int]:
-        """Bytes of all links, to the client and to the target."""
+        """Bytes of all links here, to the client and to the target."""
         return _sum([self._relayed, *(link.relayed() for link in self._links)])
+
+    def relayed_everywhere(self) -> tuple[int, int]:
+        """Those of links in other processes too, as far as these have told of them."""
+        return _sum([self.relayed(), self._elsewhere])
+
+    def count_elsewhere(self, rows: Iterable[ChannelRow]) -> None:
+        """Links in other processes have relayed so much."""
+        self._elsewhere = _sum([(0, 0), *((row.bytes_to_client, row.bytes_to_target) for row in rows)])
 
     def end(self, refused: Refused) -> None:
         """End all links."""
         for link in list(self._links):
             link.end(refused)
+
+    @property
+    def certificate_name(self) -> str:
+        """What the target's certificate must be for: what the token says, unless the machine has moved."""
+        tls_name = self.token.grant.tls_name
+        return tls_name if tls_name and self.location.host == self.token.host else self.location.host
+
+    @property
+    def must_be_secured(self) -> bool:
+        """Whether nothing but TLS will do: the target wants it, or the token says whose certificate it must show."""
+        grant = self.token.grant
+        is_pinned = bool(self.location.tls_port and (grant.tls_name or self.location.host_subject))
+        return self.secured or is_pinned
 
 
 def location_of(token: ConsoleToken) -> Location:

@@ -4,9 +4,12 @@ Processes that share a store know each other's sessions by its table. It holds o
 token stands for: later links of its viewer join the session, and a second viewer is refused or takes over.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -16,17 +19,32 @@ from rfbproxy.errors import StoreError
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.spice_entrance import LinkRefusal
 from rfbproxy.session.spice_session import SpiceSession, location_of
+from rfbproxy.session.turns import Turns
 from rfbproxy.spice import LinkError
 
 LOOK_S = 1.0  # between looks at the table, while there are sessions
 KEEP_S = 10  # between the times that claims are kept; the first look after an outage or a sleep keeps them too
+LOOKS_MISSED = 2  # that a session elsewhere may be missing in before it is over: its process may be about to keep it
 PATIENCE_S = 2.0  # for a session that is just ending, and for one that another process has just begun
 GRACE_S = 1.0  # for a target to end the other links once main has ended
+ELSEWHERE_S = LOOK_S * (LOOKS_MISSED + 1)  # for links in other processes to end, and to be counted
+FINISH_S = 5.0  # for all that follows main's end
+SHUTDOWN_S = 1.0  # the same where the service ends
 RETURN_S = 60.0  # for a viewer to follow its machine, be its token expired by then
 _RETRY_S = 0.25
 _LOOK_AGAIN_S = 0.05
 
 _log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A viewer that is to follow its machine."""
+
+    token: ConsoleToken
+    client: str  # network
+    location: Location
+    deadline: float  # on the clock
 
 
 class SpiceSessions:
@@ -41,12 +59,19 @@ class SpiceSessions:
         self._table = table
         self._clock = clock
         self._wall_clock = wall_clock
+        self._turns = Turns()  # by token hash: what is done to one token happens in the order that it was begun in
         self._ours: dict[str, SpiceSession] = {}  # by token hash
         self._joined: dict[str, SpiceSession] = {}  # main is elsewhere; by id
-        self._returning: dict[str, tuple[ConsoleToken, float]] = {}  # until when; by token hash
+        self._missed: Counter[str] = Counter()  # looks in a row, of those
+        self._returns: dict[str, Return] = {}  # by token hash
         self._kept = 0  # when claims were kept last, Unix seconds
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._looking.running:
+            self._looking.stop()
 
     def find(self, token_hash: str, connection_id: int, client: str) -> SpiceSession | None:
         """The session that a link may join, if its main is in this process."""
@@ -71,7 +96,13 @@ class SpiceSessions:
             Refused: policy, the token has a session and may not take it over; internal, the table fails.
         """
         deadline = self._clock.seconds() + PATIENCE_S
-        while (claim := await self._claim(id_, token, client, take_over=take_over)) is None:
+        while True:
+            session = await self._turns.take(
+                token.token_hash,
+                lambda: self._claim(id_, token, client, take_over=take_over, is_wanted=is_wanted),
+            )
+            if session is not None:
+                return session
             if self._clock.seconds() >= deadline or not is_wanted():
                 raise LinkRefusal(
                     CloseReason.POLICY,
@@ -79,25 +110,29 @@ class SpiceSessions:
                     "the token has a session already, and may not take it over (spice_second_main)",
                 )
             await deferLater(self._clock, _RETRY_S)
-        if not is_wanted():
-            self._write(self._table.end(token.token_hash, id_))
-            raise Refused(CloseReason.CLIENT_CLOSED, "client left during the handshake")
-        session = SpiceSession(id_, token, client, claim.moved_to or location_of(token))
-        self._ours[token.token_hash] = session
-        self._look_after()
-        return session
 
-    async def _claim(self, id_: str, token: ConsoleToken, client: str, *, take_over: bool) -> SpiceClaim | None:
-        present = self._ours.get(token.token_hash)
-        if present is not None:
-            if not take_over:
-                return None
-            self.let_go(present)
-            present.end(Refused(CloseReason.POLICY, "another viewer has taken over"))
+    async def _claim(
+        self, id_: str, token: ConsoleToken, client: str, *, take_over: bool, is_wanted: Callable[[], bool]
+    ) -> SpiceSession | None:
+        hash_ = token.token_hash
+        if hash_ in self._ours and not take_over:
+            return None
         try:
-            return await self._table.claim(token.token_hash, id_, client, self._now, take_over=take_over)
+            claim = await self._table.claim(hash_, id_, client, self._now, take_over=take_over)
+            if claim is not None and not is_wanted():
+                await self._table.end(hash_, id_)
+                raise Refused(CloseReason.CLIENT_CLOSED, "client left during the handshake")
         except StoreError as error:
             raise _failed(error) from error
+        if claim is None:
+            return None
+        if (present := self._ours.pop(hash_, None)) is not None:
+            present.end(Refused(CloseReason.POLICY, "another viewer has taken over"))
+        following = self.returning(hash_, client)
+        where = following.location if following is not None else claim.moved_to or location_of(token)
+        session = self._ours[hash_] = SpiceSession(id_, token, client, where)
+        self._look_after()
+        return session
 
     async def join(self, token: ConsoleToken, connection_id: int, client: str) -> SpiceSession:
         """The session that a link belongs to whose main is in another process.
@@ -130,26 +165,26 @@ class SpiceSessions:
     def told_id(self, session: SpiceSession, connection_id: int) -> None:
         """The target has told main what it calls the session: from now on links may join it."""
         session.connection_id = connection_id
-        self._returning.pop(session.token.token_hash, None)
-        self._write(self._table.begin(session.token.token_hash, session.id, connection_id, self._now))
+        self._returns.pop(session.token.token_hash, None)
+        self._write(session, lambda hash_: self._table.begin(hash_, session.id, connection_id, self._now))
 
     def moved(self, session: SpiceSession, location: Location) -> None:
         """The machine has moved: the viewer's next session is at `location`, and is not a second one beside this."""
-        token = session.token
+        token, now = session.token, self._clock.seconds()
         until = max(token.expires, self._now + int(RETURN_S))
-        now = self._clock.seconds()
-        self._returning = {other: back for other, back in self._returning.items() if now < back[1]}
-        self._returning[token.token_hash] = (token, now + RETURN_S)
+        self._returns = {other: back for other, back in self._returns.items() if now < back.deadline}
+        self._returns[token.token_hash] = Return(token, session.client, location, now + RETURN_S)
         self.let_go(session)
-        self._write(self._table.move(token.token_hash, session.id, location, until))
+        self._write(session, lambda hash_: self._table.move(hash_, session.id, location, until))
 
-    def returning(self, token_hash: str) -> ConsoleToken | None:
-        """The token of a viewer whose machine has just moved: it comes back though the token may have expired.
+    def returning(self, token_hash: str, client: str) -> Return | None:
+        """Whether a viewer is following its machine, which it may though its token has expired meanwhile.
 
         So it is until the machine has told its main a session's id, for it may not be there at once.
         """
-        token, deadline = self._returning.get(token_hash, (None, 0.0))
-        return token if self._clock.seconds() < deadline else None
+        following = self._returns.get(token_hash)
+        is_it = following is not None and following.client == client and self._clock.seconds() < following.deadline
+        return following if is_it else None
 
     def let_go(self, session: SpiceSession) -> None:
         """Main has ended, or is about to: nobody joins any more, and the token may begin another session."""
@@ -163,26 +198,31 @@ class SpiceSessions:
             What links in other processes have relayed.
         """
         self.let_go(session)
-        ended = self._table.end(session.token.token_hash, session.id)
+        is_last = refused.reason is CloseReason.SHUTDOWN
+        ending = Deferred.fromCoroutine(self._end(session, wait_s=0.0 if is_last else ELSEWHERE_S))
+        ending.addTimeout(SHUTDOWN_S if is_last else FINISH_S, self._clock)
         deadline = self._clock.seconds() + GRACE_S
         while session.links and self._clock.seconds() < deadline:
             await deferLater(self._clock, _LOOK_AGAIN_S)
         session.end(refused)
         try:
-            await ended
-            if elsewhere := await self._table.take_channels(session.id):
-                await deferLater(self._clock, PATIENCE_S)  # they end once their process has looked at the table
-                elsewhere += await self._table.take_channels(session.id)
-            return elsewhere
-        except StoreError as error:
+            return await ending
+        except (StoreError, DeferredTimeout) as error:
             _log.warn("[{session}] channels elsewhere are unknown: {error}", session=session.id, error=error)
             return []
 
+    async def _end(self, session: SpiceSession, *, wait_s: float) -> list[ChannelRow]:
+        await self._turns.take(session.token.token_hash, lambda: self._table.end(session.token.token_hash, session.id))
+        if not await self._table.channels([session.id]):
+            return []
+        await deferLater(self._clock, wait_s)
+        return await self._table.take_channels(session.id)
+
     def note(self, session: SpiceSession, link: str, name: str | None, relayed: tuple[int, int]) -> None:
-        """A link of a session whose main is elsewhere has begun or ended: its main tells of it, if it has a name."""
+        """A link of a session whose main is elsewhere begins, goes on or ends; the record tells of it by its name."""
         if session.is_elsewhere:
             if name is not None:
-                self._write(self._table.note_channel(session.id, link, name, *relayed, self._now))
+                self._write(session, lambda _: self._table.note_channel(session.id, link, name, *relayed, self._now))
             if not session.links:
                 self._joined.pop(session.id, None)
 
@@ -190,16 +230,16 @@ class SpiceSessions:
     def _now(self) -> int:
         return int(self._wall_clock())
 
-    def _write(self, writing: Awaitable[None]) -> None:
-        """Let the table learn something; where it fails, links in other processes do not find their session."""
+    def _write(self, session: SpiceSession, write: Callable[[str], Awaitable[None]]) -> None:
+        """Let the table learn something of a session, after what it was told before.
 
-        async def write() -> None:
-            try:
-                await writing
-            except StoreError as error:
-                _log.warn("SPICE sessions are not shared: {error}", error=error)
-
-        Deferred.fromCoroutine(write())
+        Where that fails, links in other processes do not find their session.
+        """
+        hash_ = session.token.token_hash
+        writing = Deferred.fromCoroutine(self._turns.take(hash_, lambda: write(hash_)))
+        writing.addErrback(
+            lambda failure: _log.warn("SPICE sessions are not shared: {why}", why=failure.getErrorMessage())
+        )
 
     def _look_after(self) -> None:
         if not self._looking.running:
@@ -213,20 +253,29 @@ class SpiceSessions:
             return
         now = self._now
         try:
-            if now - self._kept >= KEEP_S:  # before anything is believed to be over because nobody kept it
+            if abs(now - self._kept) >= KEEP_S:  # before anything is believed to be over because nobody kept it
                 await self._table.keep({session.id: session.token.token_hash for session in ours}, now)
                 self._kept = now
             living = await self._table.living([session.id for session in ours + joined], self._now)
+            elsewhere = await self._table.channels([session.id for session in ours])
         except StoreError as error:
             _log.warn("SPICE sessions cannot be looked after: {error}", error=error)
             return
+        except Exception:
+            _log.failure("SPICE sessions were not looked after")
+            return
         for session in ours:
+            session.count_elsewhere(elsewhere.get(session.id, []))
             if session.id not in living and self._ours.get(session.token.token_hash) is session:
                 self.let_go(session)
                 session.end(Refused(CloseReason.POLICY, "another viewer has taken over, by another process"))
         for session in joined:
-            if session.id not in living and self._joined.pop(session.id, None) is session:
+            for link in session.links:
+                link.note()
+            self._missed[session.id] = 0 if session.id in living else self._missed[session.id] + 1
+            if self._missed[session.id] >= LOOKS_MISSED and self._joined.pop(session.id, None) is session:
                 session.end(Refused(CloseReason.CLIENT_CLOSED, "main has ended, in another process"))
+        self._missed = Counter({id_: count for id_, count in self._missed.items() if id_ in self._joined})
 
 
 def no_such_session() -> LinkRefusal:

@@ -1,5 +1,6 @@
 """What SPICE visits need of the world beside what every visit needs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rfbproxy.session.spice_sessions import SpiceSessions
@@ -17,14 +18,14 @@ class SpiceRules:
         native_tls: whether native viewers must come inside TLS.
         target_tls_only: whether targets are linked to inside TLS alone.
         public: where native viewers find this proxy, by which they may follow a machine that moves; None: nowhere.
-        subject: of the proxy's certificate; None: there is none.
+        subject: of the proxy's certificate, as it is in its file; None: there is none.
     """
 
     take_over: bool = False
     native_tls: bool = False
     target_tls_only: bool = False
-    public: Destination | None = None
-    subject: str | None = None
+    public: Callable[[], Destination | None] = lambda: None
+    subject: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

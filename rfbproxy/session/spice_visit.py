@@ -8,6 +8,7 @@ from twisted.logger import Logger
 from rfbproxy.client.forwarded import network_of
 from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.consoleauth import ConsoleToken, Location, hash_token
+from rfbproxy.errors import ConfigError
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.authorise import check_origin
 from rfbproxy.session.relay import Relay
@@ -53,6 +54,7 @@ class SpiceVisit(Visit):
         self._session: SpiceSession | None = None
         self._is_main = False
         self._name: str | None = None  # of the channel, once it is linked
+        self._noted = (0, 0)  # bytes that main's process knows of
         self._over = False
 
     def relayed(self) -> tuple[int, int]:
@@ -63,8 +65,15 @@ class SpiceVisit(Visit):
         """See `Visit.session_relayed`."""
         return self._session.relayed() if self._session is not None else (0, 0)
 
+    def note(self) -> None:
+        """Let main's process know of them, if they have changed."""
+        if self._session is not None and self._relayed() != self._noted:
+            self._noted = self._relayed()
+            self._spice.sessions.note(self._session, self.record.session, self._name, self._noted)
+
     @property
     def _has_record(self) -> bool:
+        """Whether this visit has one of its own: main has that of all links, and a refused link has one."""
         return self._is_main or self._name is None
 
     @property
@@ -86,6 +95,7 @@ class SpiceVisit(Visit):
         session = self._session = await (self._begin() if self._is_main else self._join(asked.connection_id))
         self._note_session(session)
         session.enter(self, asked)
+        self._let_in()
         target, caps = await self._link_target(session, asked)
         if not self._client.token_inside:  # the token was the proof, so nobody looks into the ticket
             target.on_end = self._target_left
@@ -102,32 +112,35 @@ class SpiceVisit(Visit):
 
     async def _answer_in_http(self) -> None:
         """Answer a CONNECT, which is one for each link: with a token that is good, or has a session already."""
-        if self._spice.sessions.has(hash_token(self._request.token or ""), self._network):
-            self._let_in()
-        else:
+        hash_, sessions = self._token_hash, self._spice.sessions
+        if not sessions.has(hash_, self._network) and sessions.returning(hash_, self._network) is None:
             await self._judged_token()
         self._client.accept()
 
+    @property
+    def _token_hash(self) -> str:
+        return hash_token(self._request.token or "")
+
     async def _judged_token(self, *, may_have_expired: bool = False) -> ConsoleToken:
         if self._token is None:
-            self._token = self._returning() or await self._authorise(
+            self._token = await self._authorise(
                 self._request, token_inside=self._client.token_inside, may_have_expired=may_have_expired
             )
         return self._token
 
-    def _returning(self) -> ConsoleToken | None:
-        """The token, where its machine has just moved and the viewer follows."""
-        token = self._spice.sessions.returning(hash_token(self._request.token or ""))
-        if token is not None:
-            check_origin(self._request, token, self._rules.allowed_origins)
-            self._note_token(token)
-            self._let_in()
-        return token
+    def _followers_token(self) -> ConsoleToken | None:
+        """The token of a viewer that follows its machine, where it has expired meanwhile."""
+        following = self._spice.sessions.returning(self._token_hash, self._network)
+        if following is None or following.token.expires > self._world.wall_clock():
+            return None
+        check_origin(self._request, following.token, self._rules.allowed_origins)
+        self._note_token(following.token)
+        return following.token
 
     async def _begin(self) -> SpiceSession:
         """Main begins a session."""
         self._world.limits.check(self._request.source)
-        token = await self._judged_token()
+        token = self._followers_token() or await self._judged_token()
         await self._begin_session(token)
         beginning = self._spice.sessions.begin(
             self.record.session,
@@ -139,20 +152,21 @@ class SpiceVisit(Visit):
         return await self._steps.take(
             unstoppable(beginning),
             PATIENCE_S + self._rules.handshake_timeout_s,
-            lambda: Refused(CloseReason.INTERNAL, "SPICE session table did not answer in time"),
+            _no_table,
         )
 
     async def _join(self, connection_id: int) -> SpiceSession:
         """Another channel joins its session, for as long as that lives, whatever the token's time."""
         sessions = self._spice.sessions
-        session = sessions.find(hash_token(self._request.token or ""), connection_id, self._network)
+        session = sessions.find(self._token_hash, connection_id, self._network)
         if session is not None:
             check_origin(self._request, session.token, self._rules.allowed_origins)
             self._note_token(session.token)
-            self._let_in()
             return session
         token = await self._judged_token(may_have_expired=True)
-        return await self._steps.take(sessions.join(token, connection_id, self._network))
+        return await self._steps.take(
+            sessions.join(token, connection_id, self._network), PATIENCE_S + self._rules.handshake_timeout_s, _no_table
+        )
 
     def _note_session(self, session: SpiceSession) -> None:
         where = session.location
@@ -164,8 +178,8 @@ class SpiceVisit(Visit):
             replace(asked, caps=for_target(asked.channel_type, asked.caps)),
             where,
             grant.password,
-            grant.tls_name or where.host,
-            secured=session.secured or self._spice.rules.target_tls_only,
+            session.certificate_name,
+            secured=session.must_be_secured or self._spice.rules.target_tls_only,
         )
         session.secured |= inside_tls
         return stream, caps
@@ -174,7 +188,7 @@ class SpiceVisit(Visit):
         self._name = session.linked(asked)
         self._spice.sessions.note(session, self.record.session, self._name, (0, 0))
         if self._is_main:
-            self._set_deadlines(session.token, session.relayed)
+            self._set_deadlines(session.token, session.relayed_everywhere)
         channel, policy = ChannelType(asked.channel_type), session.policy
         from_target = target_messages(
             channel,
@@ -188,34 +202,43 @@ class SpiceVisit(Visit):
             Relay(self._client, target, client_messages(channel, policy), from_target)
         )
 
-    def _target_left(self) -> None:
-        self.end(Refused(CloseReason.TARGET_UNREACHABLE, "target left during the handshake"))
-
     def _follow(self, session: SpiceSession, destination: Destination) -> Destination | None:
         """The machine has moved: remember where it is, and let the viewer come again by this proxy."""
         _log.info("[{session}] target moves", session=self.record.session)
-        location = Location(destination.host, destination.port, destination.tls_port or None, destination.subject)
+        # What was inside TLS does not leave it, and a machine without a port in clear gets none by moving.
+        in_clear = 0 if session.must_be_secured or session.location.port <= 0 else destination.port
+        location = Location(destination.host, in_clear, destination.tls_port or None, destination.subject)
         self._spice.sessions.moved(session, location)
-        rules = self._spice.rules
+        try:
+            return self._way_back()
+        except ConfigError as error:  # a certificate that is being replaced
+            _log.error("[{session}] viewer cannot follow: {error}", session=self.record.session, error=error)
+            return None
+
+    def _way_back(self) -> Destination | None:
+        """Where the viewer finds this proxy again; None: it cannot follow."""
+        rules, token = self._spice.rules, self._request.token or ""
         if self._client.token_inside:
-            return rules.public
-        if self._client.greets_at_once:  # a browser, which cannot follow
+            return rules.public()
+        if self._client.greets_at_once or not token.isascii():  # a browser; a token that no host can be
             return None
         ports = (0, TUNNEL_PORT) if self._client.inside_tls else (TUNNEL_PORT, 0)
-        return Destination(self._request.token or "", *ports, rules.subject)
+        return Destination(token, *ports, rules.subject())
 
     async def _take_leave(self, refused: Refused) -> None:
         self._over = True
         self._client.on_end = None
-        if self._relay is not None:
-            self._relay.stop()
-        self._target.close()
-        if self._name is None:
-            self._entrance.refuse(refused)
-        else:
-            self._client.close_because(refused)
-        if self._session is not None:
-            await self._leave(self._session, refused)
+        try:
+            if self._relay is not None:
+                self._relay.stop()
+            self._target.close()
+            if self._name is None:
+                self._entrance.refuse(refused)
+            else:
+                self._client.close_because(refused)
+        finally:
+            if self._session is not None:
+                await self._leave(self._session, refused)
 
     async def _leave(self, session: SpiceSession, refused: Refused) -> None:
         session.leave(self)
@@ -230,3 +253,7 @@ class SpiceVisit(Visit):
         to_client, to_target = session.relayed()
         self.record.bytes_to_client = to_client + sum(row.bytes_to_client for row in elsewhere)
         self.record.bytes_to_target = to_target + sum(row.bytes_to_target for row in elsewhere)
+
+
+def _no_table() -> Refused:
+    return Refused(CloseReason.INTERNAL, "SPICE session table did not answer in time")

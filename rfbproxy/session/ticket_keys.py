@@ -14,6 +14,7 @@ from rfbproxy.spice import TICKET_KEY_BITS, TicketKey
 KEYS_AHEAD = 4  # a key serves many links, and the next one is made within milliseconds
 KEY_LIFE_S = 60.0
 KEY_USES = 64
+OVERDUE = 10  # times these, and no successor: one is made here and now, which everybody waits for
 
 _EXPONENT = 65537
 
@@ -25,7 +26,7 @@ InThread = Callable[[Callable[[], TicketKey]], Deferred[TicketKey]]
 class TicketKeys:
     """Hands out keys. Making one takes milliseconds of a processor, which strangers must not be able to ask for.
 
-    A key is replaced once it is old or was handed out often, as soon as its successor is there.
+    A key is replaced once it is old or was handed out often, as soon as its successor is there, or is overdue.
 
     Args:
         in_thread: runs a function away from the reactor's thread.
@@ -49,8 +50,10 @@ class TicketKeys:
     def take(self) -> TicketKey:
         """A key for one ticket."""
         now = self._clock.seconds()
-        if self._ahead and (self._uses >= KEY_USES or now - self._since >= KEY_LIFE_S):
-            self._key, self._since, self._uses = self._ahead.pop(), now, 0
+        spent = max(self._uses / KEY_USES, (now - self._since) / KEY_LIFE_S)
+        if spent >= OVERDUE or (spent >= 1 and self._ahead):
+            key = self._ahead.pop() if self._ahead else make_key()
+            self._key, self._since, self._uses = key, now, 0
         self._uses += 1
         self._make_ahead()
         return self._key

@@ -100,13 +100,13 @@ class Visit(ABC):
         ended = await self._ended_by(self._story(admit))
         self.record.ended = utc(self._world.wall_clock())
         self.record.close_reason = ended.reason.value
+        if self._is_session:
+            self._world.limits.leave(self._request.source)
         try:
             await self._take_leave(ended)
         except Exception:
             _log.failure("[{session}] took no leave", session=self.record.session)
         self._deadlines.stop()
-        if self._is_session:
-            self._world.limits.leave(self._request.source)
         if self._live is not None and self._world.live is not None:
             self._world.live.leave(self._live)
         _log.info("[{session}] ended: {reason}: {detail}", session=self.record.session, reason=ended.reason.value,
@@ -147,10 +147,13 @@ class Visit(ABC):
             return client_fault(self._client.broken)
         return Refused(CloseReason.CLIENT_CLOSED, "client left during the handshake")
 
+    def _target_left(self) -> None:
+        self.end(Refused(CloseReason.TARGET_UNREACHABLE, "target left during the handshake"))
+
     async def _authorise(
         self, request: ConsoleRequest, *, token_inside: bool, may_have_expired: bool = False
     ) -> ConsoleToken:
-        """Judge the token, and let the client in.
+        """Judge the token.
 
         Args:
             token_inside: it came inside the handshake, and is denied at the same time whatever is wrong with it.
@@ -165,11 +168,10 @@ class Visit(ABC):
                 wait = max(0.0, begun + DENIAL_S - self._world.clock.seconds())
                 await self._steps.take(deferLater(self._world.clock, wait))
             raise
-        self._let_in()
         return token
 
     def _let_in(self) -> None:
-        """The client has shown that it may be here."""
+        """The client has shown that it may be here, and what it has is counted from now on as what it is."""
         self._client.is_authorised = True
         if self._client.on_authorised is not None:
             self._client.on_authorised()

@@ -108,7 +108,13 @@ def _pruning(policy: Policy) -> Judge:
 
 
 def _switching(host_switched: HostSwitched) -> Judge:
+    switched = False
+
     def judge(switch: Message) -> Message | None:
+        nonlocal switched
+        if switched:
+            raise RemoteProtocolError("target switches hosts a second time, which ends with the first")
+        switched = True
         told = host_switched(Destination.parse(switch.start))
         return None if told is None else switch.with_start(told.pack())
 

@@ -11,7 +11,8 @@ from struct import Struct
 
 from rfbproxy.errors import RemoteProtocolError
 
-SWITCH_LIMIT = 4096  # bytes of a body; a host has 255 at most
+SWITCH_LIMIT = 4096  # bytes of a body
+HOST_LIMIT = 255  # characters
 
 _FIXED = Struct("<HHIIII")
 
@@ -38,14 +39,16 @@ class Destination:
         """Read the body of a SWITCH_HOST.
 
         Raises:
-            RemoteProtocolError: there is no host, or the texts are not where they can be.
+            RemoteProtocolError: there is no host or no port, or the texts are not where they can be.
         """
         if len(body) < _FIXED.size:
             raise RemoteProtocolError(f"target switches hosts in {len(body)} bytes, due are at least {_FIXED.size}")
         port, tls_port, host_size, host_offset, subject_size, subject_offset = _FIXED.unpack_from(body)
         host = _text(body, host_offset, host_size, "host")
-        if not (host and host.isascii() and host.isprintable()):
+        if not (host and host.isascii() and host.isprintable() and len(host) <= HOST_LIMIT):
             raise RemoteProtocolError("target switches to a host without a name, or with one that cannot be")
+        if not port and not tls_port:
+            raise RemoteProtocolError("target switches to a host without a port")
         if not subject_offset:
             return cls(host, port, tls_port)
         if subject_offset < host_offset + host_size and host_offset < subject_offset + subject_size:
