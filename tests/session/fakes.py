@@ -1,5 +1,7 @@
 """A visit without a network: streams that record, a store and a dialler that answer when they are told to."""
 
+from functools import cache
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -132,6 +134,12 @@ class FakeAudit:
         self.records.append(record)
 
 
+@cache
+def target_tls():
+    """One for all tests: it reads the system's CAs."""
+    return TargetTls(TargetTlsRules())
+
+
 def console_token(**fields):
     return ConsoleToken(
         **{
@@ -167,7 +175,7 @@ class Bench:
                 VisitRules(**{"security_preference": preference} | rules),
                 self.store,
                 self.dialler,
-                TargetTls(TargetTlsRules()),
+                target_tls(),
                 self.clock,
                 lambda: STARTED + self.clock.seconds(),
                 Limits(sessions, sessions_per_source),
