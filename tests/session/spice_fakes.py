@@ -233,12 +233,16 @@ class SpiceBench(Bench):
         """A client that wants a channel, and has said nothing yet."""
         return Link(self, self.way_in, asked or LinkMess(connection_id, *channel, caps).pack(), **fields)
 
-    def main(self, *, begun=True, grant=None, token=None, **fields):
-        """Main, as it relays; once it has `begun`, it knows its session's id."""
+    def main(self, *, begun=True, grant=None, stored=None, **fields):
+        """Main, as it relays; once it has `begun`, it knows its session's id.
+
+        Args:
+            stored: fields of the token in the store.
+        """
         link = self.ask(**fields)
         for step in MAIN_STEPS[self.way_in]:
             if step is AUTHORISED:
-                link.authorise(**{"grant": grant} if grant else {}, **token or {})
+                link.authorise(**{"grant": grant} if grant else {}, **stored or {})
             else:
                 step[1](link)
         if begun:

@@ -34,10 +34,10 @@ def switched(destination):
     return message(MsgMain.MIGRATE_SWITCH_HOST, destination.pack())
 
 
-def moved(way_in, *, switch=SWITCH, spice=RULES, **token):
+def moved(way_in, *, switch=SWITCH, spice=RULES, **stored):
     """A viewer whose machine has gone, and which has left."""
     bench = SpiceBench(way_in, spice=spice)
-    main = bench.main(token=token)
+    main = bench.main(stored=stored)
     main.target.deliver(switch)
     main.client.deliver_lost()
     return bench
@@ -108,6 +108,15 @@ def test_wire_S33_a_switch_that_cannot_be_ends_main_and_is_not_told(way_in, body
     assert main.client.take() == b""
     main.assert_over(CloseReason.PROTOCOL_ERROR)
     bench.assert_nothing_left()
+
+
+def test_a_token_that_is_no_host_is_not_told_as_one(log):
+    bench = SpiceBench("tunnel", spice=RULES)
+    main = bench.main(token="tökén")
+    main.target.deliver(SWITCH)
+    assert main.client.take() == SAYS_NOTHING
+    assert not main.is_over
+    assert "tökén" not in "".join(map(repr, log))
 
 
 def test_a_target_that_moves_is_logged_without_the_token(log):

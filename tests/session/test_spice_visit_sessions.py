@@ -347,7 +347,7 @@ def test_a_channel_that_ended_is_not_taken_for_one_that_speaks():
 @every_way_in
 def test_an_expired_token_ends_no_session_and_keeps_no_channel_out(way_in):
     bench = SpiceBench(way_in)
-    main = bench.main(token={"expires": int(STARTED) + 10})
+    main = bench.main(stored={"expires": int(STARTED) + 10})
     bench.clock.pump([1.0] * 100)
     bench.channel()
     assert not main.is_over
