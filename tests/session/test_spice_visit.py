@@ -493,9 +493,21 @@ def test_origin_is_judged_before_the_store_is_asked(way_in):
     link.assert_over(CloseReason.ORIGIN_REFUSED)
 
 
-@pytest.mark.parametrize(("connection_id", "what"), [(0, "none"), (SESSION_ID + 1, "another")])
+@pytest.mark.parametrize("way_in", ["browser", "tunnel"])
+def test_a_channel_is_judged_by_its_origin_too(way_in):
+    bench = SpiceBench(way_in)
+    main = bench.main()
+    link = bench.ask((INPUTS, 0), SESSION_ID, origin="https://evil.example", host="console.example")
+    link.say_link()
+    assert link.client.take() == error_reply(7)
+    link.assert_over(CloseReason.ORIGIN_REFUSED)
+    assert len(bench.dialler.asked) == 1
+    assert not main.is_over
+
+
+@pytest.mark.parametrize("connection_id", [0, SESSION_ID + 1])
 @pytest.mark.parametrize("way_in", WAYS_IN)
-def test_wire_S16_a_session_that_is_not_the_tokens(way_in, connection_id, what):
+def test_wire_S16_a_session_that_is_not_the_tokens(way_in, connection_id):
     bench = SpiceBench(way_in)
     bench.main()
     link = bench.ask((INPUTS, 0), connection_id)
