@@ -385,13 +385,15 @@ def test_without_sessions_nobody_looks(here, there):
 
 def test_a_session_that_ended_while_the_table_was_asked_is_not_ended_again(here):
     session = here.begin()
+    display = FakeLink()
+    session.enter(display, LinkMess(SESSION_ID, DISPLAY, 0))
     here.table.held = {"living"}
     here.advance(LOOK_S)
     here.finish(session)
     here.begin("b")
     here.table.answer()
-    assert here.mains["a"].ended == []
-    assert here.mains["b"].ended == [], "nor one that began meanwhile"
+    assert display.ended == [], "its other links have their moment"
+    assert here.mains["b"].ended == [], "and one that began meanwhile has its life"
 
 
 def test_wire_S34_links_elsewhere_end_once_main_has(here, there):
