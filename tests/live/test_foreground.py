@@ -1,5 +1,6 @@
 """`consoleproxy demo` and `consoleproxy view`, as somebody tries them first."""
 
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from playwright.sync_api import Page
 
 from rfbproxy.demo.layout import DEFAULT_SIZE, Button, layout_for
 from rfbproxy.reasons import CloseReason
-from tests.live.browser import ConsolePage
+from tests.live.browser import ConsolePage, SpicePage
 from tests.live.laboratory import Laboratory
 from tests.live.processes import Process, free_port
 
@@ -79,17 +80,33 @@ def button_on_page(console: ConsolePage, button: Button) -> tuple[float, float, 
     return canvas["x"] + rect.x * scale, canvas["y"] + rect.y * scale, rect.width * scale, rect.height * scale
 
 
-@pytest.mark.parametrize("name", ["qemu-password", "xvnc-none"])
-def test_view(lab: Laboratory, listen: str, page: Page, tmp_path: Path, name: str, new_text: Callable[[], str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "page_kind"),
+    [
+        ("qemu-password", "novnc", ConsolePage),
+        ("xvnc-none", "novnc", ConsolePage),
+        ("spice-ticket", "spice-html5", SpicePage),
+    ],
+)
+def test_view(
+    lab: Laboratory,
+    listen: str,
+    page: Page,
+    tmp_path: Path,
+    name: str,
+    kind: str,
+    page_kind: type[ConsolePage],
+    new_text: Callable[[], str],
+) -> None:
     target = lab.target(name)
-    command = ["consoleproxy", "view", f"127.0.0.1:{target.port}", "--listen", listen]
+    command = ["consoleproxy", "view", f"127.0.0.1:{target.port}", "--type", kind, "--listen", listen]
     if target.password is not None:
         (tmp_path / "password").write_text(target.password)
         command += ["--password-file", str(tmp_path / "password")]
     process = lab.start(f"view-{name}", command)
     try:
         url = process.wait_for_line()
-        console = ConsolePage(page, url)
+        console = page_kind(page, url)
         console.wait_connected()
         console.wait_same(target)
         text = new_text()
@@ -102,5 +119,6 @@ def test_view(lab: Laboratory, listen: str, page: Page, tmp_path: Path, name: st
         check_ends(process, console)
     finally:
         assert process.stop() != -signal.SIGKILL
-    secrets = [url.rpartition("%3D")[2], text, *([target.password] if target.password else [])]
+    token = re.split("=|%3D", url)[-1]
+    secrets = [token, text, *([target.password] if target.password else [])]
     assert not [secret for secret in secrets if secret.encode() in told + process.err.read_bytes()]
