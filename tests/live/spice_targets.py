@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rfbproxy.spice.constants import channel_name
 from tests.live.machine import Machine
-from tests.live.pki import Identity
-from tests.live.processes import free_port
+from tests.live.pki import HOST_SUBJECT, Identity
+from tests.live.processes import free_port, until
 
 SCREEN_AND_KEYS = {"main", "display", "inputs", "cursor"}
 
@@ -31,6 +31,7 @@ class SpiceMachine(Machine):
         identity: its certificate, where it has a port for TLS.
         secured: channels that it wants by TLS only; all of them means that there is no other port.
         devices: more options, for more channels.
+        moves_here: a machine that will move here; this one takes its ticket, and waits for it.
 
     Attributes:
         tls_port: where it speaks TLS, if it does; `port` is then open unless all channels are secured.
@@ -46,14 +47,18 @@ class SpiceMachine(Machine):
         secured: Sequence[str] = (),
         devices: Sequence[str] = (),
         host: str = "127.0.0.1",
+        moves_here: "SpiceMachine | None" = None,
     ) -> None:
         self.host = host
         self.tls_port = free_port() if identity else None
         self._identity = identity
         self._secured = secured
         self._devices = devices
+        self._arrivals = free_port() if moves_here else None
         super().__init__(name, folder, password=password, vga="qxl")
-        if password:
+        if moves_here is not None:
+            self.password = moves_here.password
+        if self.password is not None:
             self.monitor.do("set_password", protocol="spice", password=self.password)
 
     @property
@@ -76,7 +81,22 @@ class SpiceMachine(Machine):
             words += [f"tls-port={self.tls_port}", f"x509-dir={self._identity.folder}"]
         if self.password is None:
             words.append("disable-ticketing=on")
-        return ["-spice", ",".join(words), *self._devices]
+        arrivals = ["-incoming", f"tcp:127.0.0.1:{self._arrivals}"] if self._arrivals is not None else []
+        return ["-spice", ",".join(words), *self._devices, *arrivals]
+
+    def _has_booted(self) -> bool:
+        return self._arrivals is not None or super()._has_booted()
+
+    def move_to(self, other: "SpiceMachine") -> None:
+        """Let the guest go on in the other machine, whose certificate has `HOST_SUBJECT`, and tell viewers so."""
+        where: dict[str, object] = {"hostname": other.host}
+        if not other.is_tls_only:
+            where["port"] = other.port
+        if other.tls_port is not None:
+            where |= {"tls-port": other.tls_port, "cert-subject": HOST_SUBJECT}
+        self.monitor.do("client_migrate_info", protocol="spice", **where)
+        self.monitor.do("migrate", uri=f"tcp:127.0.0.1:{other._arrivals}")
+        until(lambda: self.monitor.do("query-migrate")["status"] == "completed", f"move of {self.name}")
 
     def channels(self) -> dict[str, bool]:
         """The channels that somebody has open, and whether by TLS."""
