@@ -46,8 +46,16 @@ class Refusal(Exception):
 class WebSocket:
     """A client that sends binary frames and sees a byte stream, until a close frame or the end."""
 
-    def __init__(self, port: int, target: str, *headers: str, host: str = "127.0.0.1", version: int = 13) -> None:
-        self.sock = socket.create_connection((host, port), TIMEOUT_S)
+    def __init__(
+        self,
+        port: int,
+        target: str,
+        *headers: str,
+        host: str = "127.0.0.1",
+        version: int = 13,
+        source: str | None = None,
+    ) -> None:
+        self.sock = socket.create_connection((host, port), TIMEOUT_S, source_address=source and (source, 0))
         named = {line.partition(":")[0].lower() for line in headers}
         lines = [
             f"GET {target} HTTP/1.1",

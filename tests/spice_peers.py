@@ -294,6 +294,11 @@ def main_init(session_id: int) -> bytes:
     return message(MsgMain.INIT, struct.pack("<8I", session_id, 1, 3, 1, 0, 10, 0, 0))
 
 
+def switch_host(port: int, host: bytes = b"127.0.0.1\0") -> bytes:
+    """What main says when its machine has gone to `host`."""
+    return message(MsgMain.MIGRATE_SWITCH_HOST, struct.pack("<HHIIII", port, 0, len(host), 20, 0, 0) + host)
+
+
 def _event(sock: socket.socket, machine: ServerLink, kind: type) -> object:
     while True:
         if data := machine.data_to_send():

@@ -51,7 +51,7 @@ class SpiceProxy(Proxy):
     def come(self, token: str, way_in: str = "websocket", *, source: str | None = None) -> Peer:
         """A connection that is about to speak SPICE."""
         if way_in == "websocket":
-            return WebSocket(self.spice_port, f"/websockify?token={token}", BINARY)
+            return WebSocket(self.spice_port, f"/websockify?token={token}", BINARY, source=source)
         if way_in == "spice":
             return Socket(self.native_port, source=source)
         client = Socket(self.spice_port, source=source)
@@ -85,10 +85,14 @@ class Bystander:
     def __init__(self, viewer: Viewer) -> None:
         self._link: Link = viewer.link()
 
-    def is_served(self, within_s: float = 1.0) -> None:
+    def is_served(self) -> None:
+        """Within a second; a machine that is busy with something else may need more than one try."""
+        assert any(self._waits_for_echo() < 1 for _ in range(3))
+
+    def _waits_for_echo(self) -> float:
         begun = time.monotonic()
         self._link.echo(b"still here")
-        assert time.monotonic() - begun < within_s
+        return time.monotonic() - begun
 
 
 @contextlib.contextmanager

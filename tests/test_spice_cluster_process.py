@@ -9,7 +9,7 @@ import pytest
 from rfbproxy.reasons import CloseReason
 from rfbproxy.spice import LinkError
 from tests.proxy_process import until
-from tests.spice_peers import CURSOR, DISPLAY, INPUTS, Link, Viewer, spice_target
+from tests.spice_peers import CURSOR, DISPLAY, INPUTS, MAIN, Link, Viewer, spice_target, switch_host
 from tests.spice_process import PASSWORD, spice_running
 
 
@@ -107,6 +107,22 @@ def test_a_token_that_expired_joins_by_another_proxy(pair, machine):
     with view_by_both(here, there, token) as viewer:
         here.expire(token)
         viewer.link()
+
+
+def test_a_viewer_follows_its_machine_by_another_proxy(pair):
+    here, there = pair
+    with (
+        spice_target(password=PASSWORD) as (server, new),
+        spice_target(password=PASSWORD, tells=switch_host(new.port)) as (_, old),
+    ):
+        token = here.token(old.port)
+        with here.view(token, "connect") as viewer:
+            viewer.channels()
+            assert viewer.main.hear()[0] == 111
+            with there.view(token, "connect") as following:
+                following.link()
+        assert server.linked == [(MAIN, 0), (INPUTS, 0)]
+        assert old.connections == 1
 
 
 def test_a_viewer_takes_over_by_another_proxy(yielding, machine):

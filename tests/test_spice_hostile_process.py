@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from rfbproxy.consoleauth import hash_token
 from rfbproxy.reasons import CloseReason
 from rfbproxy.spice import Capabilities, LinkError, LinkRefused
 from rfbproxy.spice.link_messages import LinkReply
@@ -29,7 +30,7 @@ from tests.spice_peers import (
     main_init,
     spice_target,
 )
-from tests.spice_process import PASSWORD, bystander, spice_running
+from tests.spice_process import PASSWORD, WAYS_IN, bystander, spice_running
 
 HANDSHAKE_S = 2
 FEW_FILES = 24  # those of threads of the store's, and what just comes and goes
@@ -125,29 +126,25 @@ def test_wire_S19_another_login(proxy, machine, way_in, mechanism):
     assert client.until_close() == b""
 
 
-def test_wire_S1_S24_links_that_stop_halfway(proxy, machine, steady):
-    """Each is dropped in time: in silence, for there is nothing that it could do better."""
+@pytest.mark.parametrize("half_closes", [False, True])
+def test_wire_S1_S24_links_that_stop_halfway(proxy, machine, steady, half_closes):
+    """Each is dropped in time, without a word."""
     whole = Link(None).asked.pack() + MECHANISM + bytes(128)
     stops = [1, 4, 15, 16, 20, len(whole) - 132, len(whole) - 128, len(whole) - 1]
-    begun = time.monotonic()
-    silent, half_closed = [], []
-    for way_in, source in (("websocket", None), ("connect", "127.0.2.1"), ("spice", "127.0.2.2")):
+    begun, clients = time.monotonic(), {}
+    for number, way_in in enumerate(WAYS_IN):
         for stop in stops:
-            for clients in (silent, half_closed):
-                clients.append(proxy.come(proxy.token(machine.port), way_in, source=source))
-                clients[-1].send(whole[:stop])
-    for client in half_closed:
-        client.sock.shutdown(socket.SHUT_WR)
-    for client in silent + half_closed:
+            source = f"127.{1 + half_closes}.{number}.{stop}"
+            clients[source] = proxy.come(proxy.token(machine.port), way_in, source=source)
+            clients[source].send(whole[:stop])
+            if half_closes:
+                clients[source].sock.shutdown(socket.SHUT_WR)
+    for source, client in clients.items():
         client.until_close()
         client.sock.close()
-    assert HANDSHAKE_S - 0.5 < time.monotonic() - begun < HANDSHAKE_S + 10
-    for way_in in ("websocket", "connect", "spice"):
-        until(lambda way_in=way_in: reasons(proxy, way_in) >= {"protocol-error", "client-closed"}, "both reasons")
-
-
-def reasons(proxy, way_in):
-    return {record["close_reason"] for record in proxy.records if record["way_in"] == way_in}
+        reason = "client-closed" if half_closes else "protocol-error"
+        assert proxy.record(client=source)["close_reason"] == reason
+    assert time.monotonic() - begun < HANDSHAKE_S + 10
 
 
 def test_wire_S17_a_native_viewer_byte_by_byte(proxy, machine):
@@ -161,22 +158,21 @@ def test_wire_S17_a_native_viewer_byte_by_byte(proxy, machine):
     client.sock.close()
 
 
-def test_bytes_ahead_of_an_answer_are_limited(proxy, machine):
-    """While the target has not answered."""
-
-    def never(sock):
-        while sock.recv(65536):
-            pass
-
-    with target(never) as server:
+@pytest.mark.parametrize("way_in", ["websocket", "connect"])
+def test_bytes_ahead_of_an_answer_are_not_kept(proxy, way_in, steady):
+    """While the target has not answered: they end the visit, or wait outside."""
+    with target(hear_out) as server:
         token = proxy.token(server.port)
-        client = proxy.come(token)
+        memory = proxy.memory_kib
+        client = proxy.come(token, way_in)
         client.send(Link(client).asked.pack())
+        client.sock.settimeout(0.5)
         with contextlib.suppress(OSError):
-            for _ in range(100):
+            while True:
                 client.send(bytes(65536))
-        client.until_close()
-        assert proxy.record(token)["close_reason"] in ("protocol-error", "target-unreachable")
+        assert proxy.memory_kib < memory + LITTLE_KIB
+        client.sock.close()
+        assert proxy.record(token)["close_reason"] in ("protocol-error", "target-unreachable", "client-closed")
 
 
 GARBAGE = {
@@ -222,46 +218,33 @@ def test_wire_S31_what_breaks_main_ends_its_session(proxy, machine, said):
     assert proxy.record(token)["close_reason"] == "protocol-error"
 
 
-def test_a_session_has_so_many_links(proxy, machine, steady):
-    token = proxy.token(machine.port)
-    with proxy.view(token) as viewer:
-        links = [viewer.link((DISPLAY, number)) for number in range(63)]
-        connections = machine.connections
-        for number in range(63, 80):
-            assert viewer.ask((DISPLAY, number)).refused() is LinkError.CHANNEL_NOT_AVAILABLE
-        assert machine.connections == connections
-        links[0].peer.sock.close()
-        until(lambda: _opens(viewer, (INPUTS, 0)), "room for another")
-    limits = [record for record in proxy.records if record["close_reason"] == "limit"]
-    assert len(limits) >= 17
-    assert len(proxy.record(token, close_reason="client-closed")["channels"]) == 65
-
-
-def _opens(viewer, channel):
-    asked = viewer.ask(channel)
-    try:
-        viewer.links.append(asked.open())
-    except LinkRefused:
-        asked.peer.sock.close()
-        return False
-    return True
-
-
-def test_links_with_a_good_token_that_say_no_more(proxy, steady):
-    """They count, and are dropped in time, at the target too."""
-    with spice_target(password=PASSWORD) as (_server, listening):
+def test_a_session_has_so_many_links(proxy, steady):
+    """Those that say no more count too, until they are dropped in time, at the target as well."""
+    with spice_target(password=PASSWORD) as (_, listening):
         token = proxy.token(listening.port)
         with proxy.view(token) as viewer:
-            viewer.link()
-            asked = [viewer.ask((DISPLAY, number)) for number in range(62)]
-            for one in asked:
+            for number in range(55):
+                viewer.link((DISPLAY, number))
+            silent = [viewer.ask((DISPLAY, number)) for number in range(55, 63)]
+            for one in silent:
                 one.peer.send(one.asked.pack())
                 assert one.peer.receive(20)[16:] == OK
-            assert viewer.ask((DISPLAY, 62)).refused() is LinkError.CHANNEL_NOT_AVAILABLE
-            for one in asked:
+            connections = listening.connections
+            for number in range(63, 80):
+                assert viewer.ask((DISPLAY, number)).refused() is LinkError.CHANNEL_NOT_AVAILABLE
+            assert listening.connections == connections
+            for one in silent:
                 one.peer.until_close()
-            until(lambda: _opens(viewer, (DISPLAY, 62)), "room for another")
+            assert viewer.ask((DISPLAY, 80)).open()
             viewer.links[0].echo()
+        until(lambda: len(ended(proxy, token)) == 1 + 8 + 17, "all records")
+        assert ended(proxy, token).count("limit") == 17
+        assert len(proxy.record(token, close_reason="client-closed")["channels"]) == 57
+
+
+def ended(proxy, token):
+    """How visits of a token ended."""
+    return [record["close_reason"] for record in proxy.records if record["token"] == hash_token(token)[:8]]
 
 
 def test_many_viewers_at_once_with_one_token(proxy, steady):
@@ -346,6 +329,44 @@ def test_a_client_that_does_not_read_stops_its_target(proxy, living, way_in, ste
             grown = proxy.memory_kib - memory
             assert grown < LITTLE_KIB
             living.is_served()
+
+
+def test_main_closes_beside_a_client_that_does_not_read(proxy, steady):
+    """The target is let go at once, and the client soon."""
+    sent, gone = {}, threading.Event()
+
+    def script(sock):
+        with contextlib.suppress(OSError):
+            flood(sent)(sock)
+        gone.set()
+
+    with spice_target(password=PASSWORD, channel=script, lets_channels_live=True) as (_, listening):
+        token = proxy.token(listening.port)
+        with proxy.view(token, "spice") as viewer:
+            files = proxy.open_files
+            viewer.links.append(viewer.ask((DISPLAY, 0)).open(token))
+            until(lambda: stalled(sent, 1), "the target to be stopped")
+            viewer.main.peer.sock.close()
+            assert gone.wait(5)
+            assert proxy.record(token)["channels"] == ["main", "display"]
+            until(lambda: proxy.open_files < files, "all connections to be dropped", 10)
+
+
+def test_clients_that_do_not_read_do_not_hold_a_shutdown_up(tmp_path):
+    sent = {}
+    with (
+        spice_running(tmp_path, "drain_timeout_s = 1\n") as proxy,
+        spice_target(password=PASSWORD, channel=flood(sent)) as (_, listening),
+    ):
+        token = proxy.token(listening.port)
+        with proxy.view(token) as viewer:
+            viewer.links.append(viewer.ask((DISPLAY, 0)).open())
+            until(lambda: stalled(sent, 1), "the target to be stopped")
+            begun = time.monotonic()
+            assert proxy.stop() == 0
+            assert time.monotonic() - begun < 10
+        record = proxy.record(token)
+        assert (record["close_reason"], record["channels"]) == ("shutdown", ["main", "display"])
 
 
 def test_a_target_that_does_not_read_stops_its_client(proxy, living, steady):

@@ -16,7 +16,7 @@ from rfbproxy.reasons import CloseReason
 from rfbproxy.secret import Secret
 from rfbproxy.spice import LinkError
 from tests.certificates import certificate
-from tests.peers import TIMEOUT_S, WebSocket, refusal
+from tests.peers import TIMEOUT_S, WebSocket, refusal, target
 from tests.proxy_process import free_port, run, until
 from tests.spice.samples import HTML5_TICKET, MECHANISM
 from tests.spice_peers import (
@@ -30,6 +30,7 @@ from tests.spice_peers import (
     Viewer,
     link_error,
     spice_target,
+    switch_host,
 )
 from tests.spice_process import BINARY, PASSWORD, WAYS_IN, spice_running
 
@@ -107,7 +108,7 @@ def test_a_session_is_relayed_and_leaves_one_record(proxy, way_in):
 
 
 @pytest.mark.parametrize(
-    ("target", "headers"),
+    ("url", "headers"),
     [
         ("/?token={}", ()),
         ("/spice_auto.html?token={}", ()),
@@ -116,13 +117,11 @@ def test_a_session_is_relayed_and_leaves_one_record(proxy, way_in):
         ("/?token=nonsense&token={}", ("Cookie: token=nonsense",)),
     ],
 )
-def test_every_form_of_the_token_on_a_websocket(proxy, machine, target, headers):
+def test_every_form_of_the_token_on_a_websocket(proxy, machine, url, headers):
     token = proxy.token(machine.port)
 
     def come():
-        client = WebSocket(
-            proxy.spice_port, target.format(token), *(header.format(token) for header in headers), BINARY
-        )
+        client = WebSocket(proxy.spice_port, url.format(token), *(header.format(token) for header in headers), BINARY)
         assert "sec-websocket-protocol: binary" in client.head.lower()
         return client
 
@@ -306,7 +305,7 @@ def test_wire_S21_S22_S23_every_wrong_ticket_is_denied_alike(proxy, machine):
     with ThreadPoolExecutor(len(kinds)) as pool:
         took = list(pool.map(take_time, range(1, len(kinds) + 1), kinds))
     assert min(took) > 0.95
-    assert max(took) - min(took) < 0.5
+    assert max(took) - min(took) < 0.8
     for number, kind in enumerate(kinds, 1):
         reason = passwords.get(kind, ("", "token-unknown"))[1]
         assert proxy.record(client=f"127.0.1.{number}")["close_reason"] == reason
@@ -478,6 +477,12 @@ def test_targets_whose_tls_is_wrong(encrypting, pem, tmp_path, wrong, grant):
         assert server.linked == []
 
 
+def test_a_target_that_is_silent_in_tls(encrypting):
+    with target(lambda sock: sock.recv(65536) and sock.recv(1)) as silent:
+        token = encrypting.token(-1, tls_port=silent.port)
+        refused(encrypting, token, LinkError.ERROR, CloseReason.TARGET_UNREACHABLE)
+
+
 def test_require_secure_never_dials_in_clear(tmp_path, pem, machine):
     with (
         spice_running(tmp_path, f"spice_ca_certs = {pem}\n[spice]\nrequire_secure = True\n") as proxy,
@@ -587,16 +592,21 @@ def test_a_token_may_expire_while_its_session_lives(proxy, machine, way_in):
         assert Link(proxy.come(token)).refused() is LinkError.PERMISSION_DENIED
 
 
-@pytest.mark.parametrize("way_in", WAYS_IN)
-def test_a_second_main_is_refused(proxy, machine, way_in):
-    token = proxy.token(machine.port)
-    with proxy.view(token, way_in) as viewer:
-        link = Link(proxy.come(token, way_in))
-        error = link.denied(token) if way_in == "spice" else link.refused()
-        assert error is LinkError.PERMISSION_DENIED
-        viewer.link()
-        proxy.record(token, close_reason="policy")
-    proxy.record(token, close_reason="client-closed")
+def test_a_second_main_is_refused(proxy, machine):
+    """After a moment, in which the first might have ended."""
+
+    def come_again(way_in):
+        token = proxy.token(machine.port)
+        with proxy.view(token, way_in) as viewer:
+            link = Link(proxy.come(token, way_in))
+            error = link.denied(token) if way_in == "spice" else link.refused()
+            viewer.link()
+            proxy.record(token, close_reason="policy")
+        proxy.record(token, close_reason="client-closed")
+        return error
+
+    with ThreadPoolExecutor(len(WAYS_IN)) as pool:
+        assert list(pool.map(come_again, WAYS_IN)) == [LinkError.PERMISSION_DENIED] * len(WAYS_IN)
 
 
 @pytest.fixture(scope="module")
@@ -671,11 +681,6 @@ MIGRATION = {101: "BEGIN", 102: "CANCEL", 112: "END", 116: "BEGIN_SEAMLESS", 117
 HOST = b"host.inside.example\0"
 
 
-def switch_host(port: int, host: bytes = b"127.0.0.1\0", tls_port: int = 0) -> bytes:
-    body = struct.pack("<HHIIII", port, tls_port, len(host), 20, 0, 0) + host
-    return struct.pack("<HI", 111, len(body)) + body
-
-
 def test_wire_S33_migration_is_not_told(proxy):
     destination = struct.pack("<HHIIII", 1, 2, len(HOST), 20, 0, 0) + HOST
     tells = b"".join(struct.pack("<HI", kind, len(destination)) + destination for kind in MIGRATION)
@@ -696,6 +701,14 @@ def test_wire_S33_migration_is_not_told(proxy):
                 else:
                     assert kind == 111
                     assert struct.unpack_from("<HH", body) == (proxy.native_port, 0)
+
+
+def test_what_a_client_says_of_migration_is_not_passed_on(proxy, machine):
+    with proxy.view(proxy.token(machine.port)) as viewer:
+        for kind in (102, 103, 109, 110, 111):
+            viewer.main.say(kind)
+        viewer.main.say(101, b"CLIENT_INFO")  # which this target sends back, as BEGIN
+        assert viewer.main.hear()[0] == 7
 
 
 @pytest.mark.parametrize("way_in", ["connect", "spice"])
