@@ -1,7 +1,7 @@
 """What the options become: the parts that the service is assembled from, each judged as it is made."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from rfbproxy.client.native import NativeConnection
 from rfbproxy.client.tls import ServerTls
 from rfbproxy.config import Address, Config
 from rfbproxy.errors import ConfigError
+from rfbproxy.option_names import Finding
 from rfbproxy.session.visit import VisitRules
 from rfbproxy.target.dial import Dialler
 from rfbproxy.target.tls import TargetTls, TargetTlsRules
@@ -42,7 +43,11 @@ NATIVE_SPICE = ("spice", "spice_tls")
 
 
 def wanted(config: Config) -> Mapping[str, Sequence[Address]]:
-    """Where each listener listens, by its name: those of the protocols that are enabled."""
+    """Where each listener listens, by its name: those of the protocols that are enabled.
+
+    Raises:
+        ConfigError: no protocol is, or an address is none.
+    """
     found = {
         "novncproxy": config.addresses("vnc", "novncproxy"),
         "xvpvncproxy": config.addresses("vnc", "xvpvncproxy"),
@@ -51,12 +56,16 @@ def wanted(config: Config) -> Mapping[str, Sequence[Address]]:
         "spice": config.spice_listen,
         "spice_tls": config.spice_tls_listen,
     }
-    return {name: addresses for name, addresses in found.items() if config.flag(PROTOCOLS[name], "enabled")}
+    enabled = {name: addresses for name, addresses in found.items() if config.flag(PROTOCOLS[name], "enabled")}
+    if not enabled:
+        raise ConfigError("[vnc] enabled is False and so is [spice] enabled: there is nothing to listen for")
+    return enabled
 
 
-def is_asked_for(config: Config, listener: str) -> bool:
-    """Whether an option names this listener, rather than nova's defaults."""
-    return config.is_set("vnc", f"{listener}_host") or config.is_set("vnc", f"{listener}_port")
+def unasked(config: Config) -> tuple[str, ...]:
+    """Listeners that nova's defaults name, rather than an option."""
+    asked = config.is_set("vnc", "xvpvncproxy_host") or config.is_set("vnc", "xvpvncproxy_port")
+    return () if asked else ("xvpvncproxy",)
 
 
 def kind_of(name: str) -> Kind:
@@ -78,14 +87,19 @@ def listener_of(name: str, listener: Listener, config: Config) -> Listener:
 
 def warn(config: Config) -> None:
     """Tell the operator what of the options does nothing."""
-    for name in config.unknown:
-        _log.warn("unknown option {name} is ignored", name=name)
+    for unknown in config.unknown:
+        _log.warn("unknown option {name} in {file} is ignored", name=str(unknown), file=unknown.file)
+    for finding in idle(config):
+        _log.warn("{finding}", finding=str(finding))
+
+
+def idle(config: Config) -> Iterator[Finding]:
+    """Options that are set and do nothing, as others are."""
     if (config.text("DEFAULT", "record") or "False").lower() != "false":
-        _log.warn("[DEFAULT] record is set, but this version does not record: sessions are NOT recorded")
+        yield Finding("[DEFAULT] record", "this version does not record: sessions are NOT recorded")
     for name in (NATIVE, *NATIVE_SPICE):
         if config.words("consoleproxy", f"{name}_listen") and not config.flag(PROTOCOLS[name], "enabled"):
-            _log.warn("[consoleproxy] {name}_listen does nothing: [{protocol}] enabled is False",
-                      name=name, protocol=PROTOCOLS[name])  # fmt: skip
+            yield Finding(f"[consoleproxy] {name}_listen", f"does nothing: [{PROTOCOLS[name]}] enabled is False")
 
 
 def tls_only(config: Config) -> bool:

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 from oslo_config import cfg
 
 from rfbproxy.errors import ConfigError
-from rfbproxy.options import FOREIGN, GROUPS
+from rfbproxy.option_names import unknown, written_in
+from rfbproxy.options import GROUPS
 from rfbproxy.rfb import Preference, SecurityType
 
 _BARE_NAME = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]?")
@@ -111,6 +112,8 @@ class Config:
 
     Attributes:
         base: what relative paths start from.
+        written: the names that stand in the files.
+        unknown: those of them, in groups of ours, that nobody reads.
     """
 
     def __init__(self, files: Sequence[str] = (), folders: Sequence[str] = (), *, base: Path | None = None) -> None:
@@ -132,9 +135,8 @@ class Config:
         for console_type in BASE_URLS:
             self.base_url(console_type)
         self.trusted_proxies = tuple(self._trusted(self["consoleproxy", "trusted_proxies"]))
-        self.unknown = tuple(
-            self._unknown([*files, *(str(p) for f in folders for p in sorted(Path(f).glob("*.conf")))])
-        )
+        self.written = tuple(written_in([*files, *(str(p) for f in folders for p in sorted(Path(f).glob("*.conf")))]))
+        self.unknown = tuple(unknown(self.written))
 
     def __getitem__(self, key: tuple[str, str]) -> object:
         group, name = key
@@ -294,7 +296,7 @@ class Config:
             for option in options:
                 try:
                     self[group, option.dest]
-                except cfg.ConfigFileValueError as error:  # its text names the file in a form not meant for people
+                except cfg.Error as error:  # its text names the file in a form not meant for people, or no option
                     why = str(error).partition(" is not valid: ")[2] or str(error)
                     raise ConfigError(f"[{group}] {option.dest}: {' '.join(why.split())}") from error
 
@@ -314,20 +316,6 @@ class Config:
 
     def _absolute(self, paths: Sequence[str]) -> list[str]:
         return [str(self.base / path) for path in paths]
-
-    def _unknown(self, files: Iterable[str]) -> Iterable[str]:
-        """Names that nobody reads, in the groups that are ours to know: probably misspelt."""
-        for file in files:
-            sections: dict[str, dict[str, object]] = {}
-            cfg.ConfigParser(file, sections).parse()
-            for group, names in sections.items():
-                if group == "DEFAULT" or group not in GROUPS:
-                    continue
-                known = {option.dest for option in GROUPS[group]} | {option.name for option in GROUPS[group]}
-                known |= {old.name for option in GROUPS[group] for old in option.deprecated_opts}
-                for name in names:
-                    if name.replace("-", "_") not in known | FOREIGN.get(group, frozenset()):
-                        yield f"[{group}] {name} in {file}"
 
 
 def is_trusted(source: str, trusted: Sequence[Trusted]) -> bool:

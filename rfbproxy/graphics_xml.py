@@ -30,7 +30,20 @@ def _graphics(config: Config, protocol: str) -> Element:
         address = _matching("[A-Za-z0-9.:-]+", parse_host(listen, option), option, "127.0.0.1, ::1 or node1.example")
         graphics.set("listen", address)
         SubElement(graphics, "listen", type="address", address=address)
+    if protocol == "spice":
+        _add_compression(config, graphics)
     return graphics
+
+
+def _add_compression(config: Config, graphics: Element) -> None:
+    """What is unset is left to QEMU."""
+    for kind in ("image", "jpeg", "zlib"):
+        if how := config.text("spice", f"{kind}_compression"):
+            SubElement(graphics, kind, compression=how)
+    if config["spice", "playback_compression"] is not None:
+        SubElement(graphics, "playback", compression="on" if config.flag("spice", "playback_compression") else "off")
+    if mode := config.text("spice", "streaming_mode"):
+        SubElement(graphics, "streaming", mode=mode)
 
 
 def _agent_channel() -> Element:

@@ -151,6 +151,23 @@ SPICE = [
         default=False,
         help="Reach targets by TLS alone; `graphics-xml` makes machines that take nothing else.",
     ),
+    cfg.StrOpt(
+        "image_compression",
+        choices=["auto_glz", "auto_lz", "quic", "glz", "lz", "off"],
+        help="How machines compress pictures, for `graphics-xml`; unset: as QEMU likes.",
+    ),
+    cfg.StrOpt(
+        "jpeg_compression", choices=["auto", "never", "always"], help="The same for lossy pictures over slow networks."
+    ),
+    cfg.StrOpt(
+        "zlib_compression", choices=["auto", "never", "always"], help="The same for lossless ones over slow networks."
+    ),
+    cfg.BoolOpt("playback_compression", help="Whether machines compress sound, for `graphics-xml`."),
+    cfg.StrOpt(
+        "streaming_mode",
+        choices=["filter", "all", "off"],
+        help="Which moving pictures machines send as video, for `graphics-xml`.",
+    ),
 ]
 
 CONSOLEAUTH = [
@@ -179,6 +196,11 @@ CONSOLE = [
         choices=["default", "tlsv1_1", "tlsv1_2", "tlsv1_3"],
         help="The lowest TLS version that clients may use; default: TLS 1.2, or the system's if that is higher.",
     ),
+]
+
+VMWARE = [
+    cfg.PortOpt("vnc_port", default=5900, min=1, help="The first VNC port of a VMware host, for `vmware port`."),
+    cfg.IntOpt("vnc_port_total", default=10000, min=0, help="How many ports from there on machines may have."),
 ]
 
 CONSOLEPROXY = [
@@ -279,18 +301,9 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "spice": SPICE,
     "consoleauth": CONSOLEAUTH,
     "console": CONSOLE,
+    "vmware": VMWARE,
     "consoleproxy": CONSOLEPROXY,
 }
 
-# Options of nova's that other programs read (the compute service, libvirt's XML), or that changed nothing here ever.
-FOREIGN: dict[str, frozenset[str]] = {
-    "spice": frozenset(
-        [
-            "image_compression",
-            "jpeg_compression",
-            "zlib_compression",
-            "playback_compression",
-            "streaming_mode",
-        ]
-    ),
-}
+# Groups that have options of nova's other programs too, so that a name that is unknown here says nothing.
+SHARED_GROUPS = frozenset({"DEFAULT", "vmware"})

@@ -30,7 +30,7 @@ from rfbproxy.config import Address, Config, is_trusted
 from rfbproxy.consoleauth import SqlStore
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.errors import ConfigError, ConsoleProxyError, StoreError
-from rfbproxy.listening import places
+from rfbproxy.listening import Place, places
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.audit import AuditLog
 from rfbproxy.session.limits import Limits
@@ -46,6 +46,7 @@ LISTEN = "--listen"  # the listener that an argument asks for
 PURGE_INTERVAL_S = 300.0
 READY_KEPT_S = 2.0
 READY_TIMEOUT_S = 5.0
+NOTHING_TO_LISTEN_ON = "[vnc] novncproxy_host is empty, and there is nothing else to listen on"
 NEEDS_RESTART = (
     ("DEFAULT", "source_is_ipv6"),
     ("DEFAULT", "state_path"),
@@ -71,7 +72,7 @@ _log = Logger()
 class ConsoleProxyService(Service):
     """The running proxy: its listeners, its store and its visits.
 
-    Everything that can fail for a reason of configuration has failed before this exists.
+    What can fail for a reason of configuration has failed before this exists, except for what `bind` does.
 
     Args:
         wanted: where each listener listens, by its name.
@@ -107,16 +108,30 @@ class ConsoleProxyService(Service):
         self._purging = LoopingCall(self._purge)
         self._purging.clock = reactor
         self._stopping: Deferred[None] | None = None
+        self._places: list[Place] = []
+        self._strangers: list[Place] = []
+
+    def bind(self, wanted: Mapping[str, Sequence[Address]]) -> None:
+        """Take the sockets that were handed over, and bind the rest; before the service starts.
+
+        Raises:
+            ConfigError: an address cannot be listened on, or there is none.
+        """
+        config = self._config
         self._places, self._strangers = places(
             wanted,
             take_sockets(),
             unix_mode=int(config.text("consoleproxy", "unix_socket_mode") or "0660", 8),
             prefer_ipv6=config.flag("DEFAULT", "source_is_ipv6"),
-            unasked=[name for name in wanted if name == "xvpvncproxy" and not assembly.is_asked_for(config, name)],
+            unasked=assembly.unasked(config),
         )
         if not self._places:
-            raise ConfigError("[vnc] novncproxy_host is empty, and there is nothing else to listen on")
-        self.address = self._places[0].address
+            raise ConfigError(NOTHING_TO_LISTEN_ON)
+
+    @property
+    def address(self) -> Address:
+        """The first one that is listened on."""
+        return self._places[0].address
 
     def _surroundings(self, config: Config) -> Surroundings:
         return Surroundings(
@@ -317,10 +332,10 @@ def make_service(
         ConfigError, StoreError: one line that says what cannot be used.
     """
     wanted = assembly.wanted(config) if address is None else {LISTEN: [address]}
-    if not wanted:
-        raise ConfigError("[vnc] enabled is False and so is [spice] enabled: there is nothing to listen for")
     protocols = {**assembly.PROTOCOLS, LISTEN: protocol}
-    return ConsoleProxyService(config, store or open_store(config), reactor, wanted, protocols)
+    service = ConsoleProxyService(config, store or open_store(config), reactor, wanted, protocols)
+    service.bind(wanted)
+    return service
 
 
 def open_store(config: Config) -> SqlStore:
@@ -329,17 +344,29 @@ def open_store(config: Config) -> SqlStore:
     Raises:
         StoreError: it cannot be opened.
     """
-    url = config.text("consoleauth", "connection") or ""
-    state = Path(config.text("DEFAULT", "state_path") or ".")
-    state_url = config.text("consoleproxy", "state_connection") or f"sqlite:///{state}/grants.sqlite"
+    state = _state_path(config)
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        if f"{state}/" in url:
+        if f"{state}/" in (config.text("consoleauth", "connection") or ""):
             raise StoreError(f"[DEFAULT] state_path: {state} cannot be made: {error.strerror}") from error
-    store = SqlStore(url, state_url)
+    store = named_store(config)
     store.open()
     return store
+
+
+def named_store(config: Config) -> SqlStore:
+    """The token store that the options name, not opened: neither file nor network is touched.
+
+    Raises:
+        StoreError: its URL cannot be used.
+    """
+    state_url = config.text("consoleproxy", "state_connection") or f"sqlite:///{_state_path(config)}/grants.sqlite"
+    return SqlStore(config.text("consoleauth", "connection") or "", state_url)
+
+
+def _state_path(config: Config) -> Path:
+    return Path(config.text("DEFAULT", "state_path") or ".")
 
 
 def install_signals(service: ConsoleProxyService, reactor: Any, hang_up: Callable[[], None] | None = None) -> None:

@@ -326,11 +326,6 @@ def test_old_names_of_novas(tmp_path):
     assert read.unknown == ()
 
 
-def test_what_nova_alone_reads_is_known(tmp_path):
-    names = ["image_compression", "jpeg_compression", "zlib_compression", "playback_compression", "streaming_mode"]
-    assert config(tmp_path, "[spice]\n" + "".join(f"{name} = x\n" for name in names)).unknown == ()
-
-
 def test_a_second_main_is_refused_or_takes_over(tmp_path):
     assert config(tmp_path, "[consoleproxy]\nspice_second_main = take-over")["consoleproxy", "spice_second_main"]
     told = refused(tmp_path, "[consoleproxy]\nspice_second_main = share")

@@ -51,6 +51,21 @@ def test_the_seeds_options(tmp_path):
     assert graphics_xml(read, "vnc").startswith('<graphics type="vnc" autoport="yes" keymap="en-us" listen="0.0.0.0">')
 
 
+def test_how_spice_machines_compress(tmp_path):
+    options = "image_compression = auto_glz\njpeg_compression = never\nzlib_compression = always\n"
+    options += "playback_compression = False\nstreaming_mode = filter\nagent_enabled = False\n"
+    read = config(tmp_path, f"[spice]\n{options}")
+    assert graphics_xml(read, "spice").split("\n")[2:] == [
+        '  <image compression="auto_glz" />',
+        '  <jpeg compression="never" />',
+        '  <zlib compression="always" />',
+        '  <playback compression="off" />',
+        '  <streaming mode="filter" />',
+        "</graphics>",
+    ]
+    assert graphics_xml(read, "vnc") == graphics_xml(config(tmp_path), "vnc")
+
+
 def test_empty_options_say_nothing(tmp_path):
     read = config(tmp_path, "[vnc]\nkeymap =\nserver_listen =\n")
     assert graphics_xml(read, "vnc") == '<graphics type="vnc" autoport="yes" />'
