@@ -32,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         result = command(parsed, Config(files, folders))
     except ConsoleProxyError as error:
+        if command is config_check and parsed.json:
+            from rfbproxy.config_check import refusal_as_json
+
+            print(json.dumps(refusal_as_json(error)))
         print(f"consoleproxy: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -147,6 +151,21 @@ def graphics_xml(parsed: argparse.Namespace, config: Config) -> object:
     return {"xml": xml} if parsed.json else xml
 
 
+def config_check(parsed: argparse.Namespace, config: Config) -> object:
+    """Say whether the service could start with these options, and what of them is not as it seems."""
+    from rfbproxy.config_check import as_json, as_text, check
+
+    findings = check(config)
+    return as_json(findings) if parsed.json else as_text(findings)
+
+
+def config_sample(parsed: argparse.Namespace, config: Config) -> object:
+    """Print a file with every option."""
+    from rfbproxy.config_sample import config_sample as make
+
+    return {"sample": make()} if parsed.json else make()
+
+
 def demo(parsed: argparse.Namespace, config: Config) -> None:
     """Run a proxy for the built-in desktop."""
     from rfbproxy.foreground import demo as run
@@ -223,6 +242,11 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
     added.add_argument("--logfile", metavar="F", help="in the background twistd.log unless given, else the terminal")
     added = add(commands, "graphics-xml", graphics_xml, "print libvirt's XML for machines with such a console")
     added.add_argument("protocol", choices=["vnc", "spice"])
+
+    options = commands.add_parser("config", parents=[after], help="check options, or print all that there are")
+    about = options.add_subparsers(metavar="COMMAND", required=True)
+    add(about, "check", config_check, "say whether the service could start with these options")
+    add(about, "sample", config_sample, "print a file with every option, its default and what it does")
 
     console = commands.add_parser("console", parents=[after], help="create, list and revoke consoles")
     consoles = console.add_subparsers(metavar="COMMAND", required=True)

@@ -14,6 +14,7 @@ DOORS = (
     "rfbproxy.assembly",
     "rfbproxy.spice_assembly",
     "rfbproxy.cli",
+    "rfbproxy.config_check",
     "rfbproxy.tap",
     "rfbproxy.foreground",
     "rfbproxy.command_line",
@@ -120,7 +121,7 @@ def test_what_client_and_target_share_knows_neither(module):
         module
         for module in MODULES
         if not module.startswith(
-            ("__main__.", "cli.", "foreground.", "tap.", "service.", "assembly.", "spice_assembly.")
+            ("__main__.", "cli.", "config_check.", "foreground.", "tap.", "service.", "assembly.", "spice_assembly.")
         )
     ],
 )
@@ -144,7 +145,7 @@ def test_the_law_is_held_over_every_module():
         "listening.py",
         "spice_assembly.py",
     }
-    top |= {"option_names.py", "retired_options.py"}
+    top |= {"config_check.py", "config_sample.py", "option_names.py", "retired_options.py"}
     top |= {"log_file.py", "options.py", "service.py", "systemd.py", "tap.py", "viewer_file.py", "web/__init__.py"}
     held = {
         m
