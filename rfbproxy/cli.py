@@ -16,7 +16,7 @@ from rfbproxy.command_line import read_secret, table
 from rfbproxy.config import Address, Config, parse_address
 from rfbproxy.consoleauth import CONSOLE_TYPES
 from rfbproxy.errors import ConfigError, ConsoleProxyError
-from rfbproxy.issue import ALLOWABLE_CHANNELS, Console, issue
+from rfbproxy.issue import ALLOWABLE_CHANNELS, SPICE_TYPES, Console, issue, valid_host, valid_instance
 from rfbproxy.rfb.preference import SUBTYPE_WORDS, TYPE_WORDS
 
 DEFAULT_LISTEN = "127.0.0.1:6080"
@@ -53,10 +53,13 @@ def console_create(parsed: argparse.Namespace, config: Config) -> object:
     from rfbproxy.service import open_store
     from rfbproxy.viewer_file import own_certificate, viewer_file
 
+    if parsed.vmware and (parsed.instance is None or parsed.type in SPICE_TYPES):
+        raise ConfigError("--vmware is for VNC consoles, and needs --instance, for which the port is remembered")
+    port = vmware_port(parsed, config)["port"] if parsed.vmware else parsed.port
     console = Console(
         console_type=parsed.type,
         host=parsed.host,
-        port=parsed.port,
+        port=port,
         tls_port=parsed.tls_port,
         instance=parsed.instance,
         username=parsed.username,
@@ -117,6 +120,20 @@ def console_revoke(parsed: argparse.Namespace, config: Config) -> object:
             id=parsed.id,
         )
     return {"revoked": revoked}
+
+
+def vmware_port(parsed: argparse.Namespace, config: Config) -> dict[str, int]:
+    """Say which VNC port a machine on a VMware host has, or give it back."""
+    from rfbproxy.consoleauth.vmware_ports import VmwarePorts, port_range
+    from rfbproxy.service import open_store
+
+    first, total = (int(config.number("vmware", name)) for name in ("vnc_port", "vnc_port_total"))
+    instance, host = valid_instance(parsed.instance), valid_host(parsed.host) if parsed.host is not None else None
+    with closing(open_store(config)) as store:
+        ports = VmwarePorts(store.own_database)
+        if host is None:
+            return {"released": ports.release(instance)}
+        return {"port": ports.allocate(instance, host, port_range(first, total))}
 
 
 def serve(parsed: argparse.Namespace, config: Config) -> None:
@@ -258,6 +275,14 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
     which.add_argument("--token-file", metavar="F", help="file with the token, - for standard input")
     which.add_argument("--id", metavar="ID", help="as console list prints it")
     which.add_argument("--instance", metavar="UUID", help="all tokens of an instance")
+
+    vmware = commands.add_parser("vmware", parents=[after], help="VNC ports of machines on VMware hosts")
+    vmwares = vmware.add_subparsers(metavar="COMMAND", required=True)
+    port = add(vmwares, "port", vmware_port, "print the VNC port of a machine, chosen once")
+    port.add_argument("--instance", required=True, metavar="UUID", help="the machine")
+    where = port.add_mutually_exclusive_group(required=True)
+    where.add_argument("--host", metavar="H", help="the ESXi host that it runs on")
+    where.add_argument("--release", action="store_true", help="give the port back: the machine is deleted")
     return parser
 
 
@@ -286,7 +311,9 @@ def _add_login(parser: argparse.ArgumentParser) -> None:
 def _add_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--type", required=True, choices=CONSOLE_TYPES)
     parser.add_argument("--host", required=True, metavar="H", help="where the machine's console is")
-    parser.add_argument("--port", required=True, type=_port_or_none, metavar="P", help="0: it has a TLS port alone")
+    port = parser.add_mutually_exclusive_group(required=True)
+    port.add_argument("--port", type=_port_or_none, metavar="P", help="0: it has a TLS port alone")
+    port.add_argument("--vmware", action="store_true", help="the port that `vmware port` gives the instance on H")
     parser.add_argument("--tls-port", type=_port, metavar="N", help="of a SPICE server")
     parser.add_argument("--instance", metavar="UUID", help="whose console it is; made up unless given")
     parser.add_argument("--ttl", type=_seconds, metavar="S", help="default: [consoleauth] token_ttl")

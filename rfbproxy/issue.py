@@ -78,10 +78,10 @@ def issue(store: SqlStore, console: Console, *, base: str, ttl: int, now: int) -
     row = ConsoleToken(
         token_hash=hash_token(token),
         console_type=console.console_type,
-        host=_host(console.host),
+        host=valid_host(console.host),
         port=console.port,
         tls_port=console.tls_port,
-        instance_uuid=_instance(console.instance),
+        instance_uuid=valid_instance(console.instance),
         expires=min(now + ttl, EXPIRES_LIMIT),
         access_url_base=base,
         internal_access_path=_path(console.internal_access_path),
@@ -90,7 +90,7 @@ def issue(store: SqlStore, console: Console, *, base: str, ttl: int, now: int) -
             password=console.password,
             idle_timeout_s=console.idle_timeout_s or None,
             time_limit_s=console.time_limit_s or None,
-            tls_name=_host(console.tls_name) if console.tls_name is not None else None,
+            tls_name=valid_host(console.tls_name) if console.tls_name is not None else None,
             require_security=console.require_security,
             allow_power=console.allow_power or None,
             host_subject=console.host_subject,
@@ -128,7 +128,12 @@ def _check_spice(console: Console) -> None:
             raise ConfigError(f"allow_channels: {word!r} is not one of {', '.join(ALLOWABLE_CHANNELS)}")
 
 
-def _host(host: str) -> str:
+def valid_host(host: str) -> str:
+    """A name, or an address without brackets.
+
+    Raises:
+        ConfigError: it is neither.
+    """
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if ":" in bare or bare != host or re.fullmatch(r"[0-9.]+", bare):  # a name's last label has a letter
         try:
@@ -142,7 +147,12 @@ def _host(host: str) -> str:
     return bare
 
 
-def _instance(instance: str | None) -> str:
+def valid_instance(instance: str | None) -> str:
+    """An instance's id, made up where there is none.
+
+    Raises:
+        ConfigError: it is too long, empty, or not printable.
+    """
     if instance is None:
         return str(uuid.uuid4())
     if not 1 <= len(instance) <= 36 or not instance.isprintable():

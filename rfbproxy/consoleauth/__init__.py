@@ -1,9 +1,10 @@
 """Console tokens: what they are, the URLs that carry them, and the store that keeps them.
 
 `token`, `access_url`, `sealing` and `grants` are plain values and functions; `schema`, `database`, `sql` and
-`spice_sessions` are the synchronous store, used by the command line; `threaded` puts a store behind threads for the
-service, and alone knows Twisted, so it is imported by its own name. `session`, `service` and `cli` may import from
-here; `client` and `target` do not. Imports only `rfbproxy.errors` and `rfbproxy.secret`.
+`spice_sessions` are the synchronous store, used by the command line, and so is `vmware_ports`, which the command line
+imports by its own name; `threaded` puts a store behind threads for the service, and alone knows Twisted, so it is
+imported by its own name too. `session`, `service` and `cli` may import from here; `client` and `target` do not. Imports
+only `rfbproxy.errors` and `rfbproxy.secret`.
 """
 
 from collections.abc import Awaitable, Collection, Mapping

@@ -77,6 +77,15 @@ class SqlStore:
             raise StoreError(f"token store {self._database.name} is nova's, and there is no state database beside it")
         return table
 
+    @property
+    def own_database(self) -> Database:
+        """Where tables of ours may be: with the tokens, or beside nova's."""
+        opened = self._opened()
+        own = self._database if opened.ours else opened.state
+        if own is None:
+            raise StoreError(f"token store {self._database.name} is nova's, and there is no state database beside it")
+        return own
+
     def open(self) -> None:
         """Connect, and make or recognise the tables; no connection is kept, so the program may still fork."""
         try:
