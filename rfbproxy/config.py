@@ -135,7 +135,9 @@ class Config:
         for console_type in BASE_URLS:
             self.base_url(console_type)
         self.trusted_proxies = tuple(self._trusted(self["consoleproxy", "trusted_proxies"]))
-        self.written = tuple(written_in([*files, *(str(p) for f in folders for p in sorted(Path(f).glob("*.conf")))]))
+        self.written = tuple(
+            written_in([*files, *(str(p) for f in folders for p in sorted(Path(f).glob("[!.]*.conf")))])
+        )
         self.unknown = tuple(unknown(self.written))
 
     def __getitem__(self, key: tuple[str, str]) -> object:
@@ -297,7 +299,8 @@ class Config:
                 try:
                     self[group, option.dest]
                 except cfg.Error as error:  # its text names the file in a form not meant for people, or no option
-                    why = str(error).partition(" is not valid: ")[2] or str(error)
+                    told = error.__context__ if isinstance(error.__context__, cfg.Error) else error
+                    why = str(told).partition(" is not valid: ")[2] or str(told)
                     raise ConfigError(f"[{group}] {option.dest}: {' '.join(why.split())}") from error
 
     def _check_origins(self) -> None:
