@@ -10,6 +10,7 @@ from oslo_config import cfg
 
 from rfbproxy.options import GROUPS
 from rfbproxy.reasons import CloseReason
+from rfbproxy.retired_options import RETIRED, RETIRED_GROUPS, UNUSED_BY_THE_SERVICE
 
 REFERENCE = Path(__file__).parent / "reference"
 WHEN = {
@@ -30,6 +31,69 @@ WHEN = {
     CloseReason.SHUTDOWN: "the proxy was told to stop",
     CloseReason.INTERNAL: "the proxy or its token store failed; the log says how",
 }
+
+
+# Options of ours in groups of nova's
+OURS = {("vnc", "web"), ("spice", "web"), ("consoleauth", "connection")}
+DIFFERENCES = {
+    ("DEFAULT", "daemon"): "the mask is 0077 instead of 0",
+    ("DEFAULT", "ssl_only"): "what comes in clear is redirected or told so, not closed in silence",
+    ("DEFAULT", "source_is_ipv6"): "nova's changes nothing where the host is 0.0.0.0",
+    ("DEFAULT", "record"): "nova records",
+    ("DEFAULT", "web"): "unset by default; `[vnc] web` and `[spice] web` go before it, for nova's two proxies share it",
+    ("DEFAULT", "state_path"): "nova's default is its own `$pybasedir`",
+    ("DEFAULT", "my_ip"): "nova's default is the host's own address",
+    ("DEFAULT", "pybasedir"): "it is this program's",
+    ("vnc", "enabled"): "`[spice] enabled` may be True as well",
+    ("vnc", "novncproxy_host"): "several addresses, UNIX sockets",
+    ("vnc", "xvpvncproxy_host"): "the same; the service is in here, nova removed it in 21",
+    ("vnc", "auth_schemes"): "nova knows `none` (its default) and `vencrypt`, and lets the target's order decide",
+    ("vnc", "vencrypt_ca_certs"): "names are verified, unless `[consoleproxy] vencrypt_verify_names` is False",
+    ("vnc", "vencrypt_client_cert"): "optional with vencrypt",
+    ("vnc", "vencrypt_client_key"): "optional with vencrypt",
+    ("spice", "enabled"): "`[vnc] enabled` may be True as well",
+    ("spice", "html5proxy_host"): "several addresses, UNIX sockets; viewers by CONNECT too",
+    ("spice", "spice_direct_proxy_base_url"): "unless it is set, the file for the viewer comes from here",
+    ("spice", "require_secure"): "the proxy holds to it too",
+    ("consoleauth", "token_ttl"): "for tokens made here; nova's own have their expiry already",
+    ("console", "ssl_minimum_version"): "the default is TLS 1.2, not whatever OpenSSL was built for",
+    ("vmware", "vnc_port"): "the lowest port that is free on the host, not in the vCenter",
+}  # fmt: skip
+
+
+def nova_options() -> str:
+    """What becomes of every console option of nova's, group by group."""
+    lines = [
+        "# Nova's options",
+        "",
+        "Made by `docs/make_reference.py`. What becomes of every console option that nova has or had; of those in your",
+        "files `consoleproxy config check` says the same. What each that is read does: [options](options.md).",
+        "",
+    ]
+    old = {
+        (name.group, name.name): (group, option.dest)
+        for group, members in GROUPS.items()
+        for option in members
+        for name in option.deprecated_opts
+    }
+    for group in [
+        *(group for group in GROUPS if group != "consoleproxy"),
+        *(group for group in RETIRED if group not in GROUPS),
+    ]:
+        lines += [f"## `[{group}]`", "", "| option | here | other than in nova |", "|---|---|---|"]
+        for option in GROUPS.get(group, []):
+            if (group, option.dest) not in OURS:
+                unused = UNUSED_BY_THE_SERVICE.get((group, option.dest))
+                here = f"read, and not used: {unused}" if unused else "read"
+                lines.append(f"| `{option.dest}` | {here} | {DIFFERENCES.get((group, option.dest), '-')} |")
+        for (at, name), (new_group, new) in old.items():
+            if at == group:
+                lines.append(f"| `{name}` | read; its new name is `[{new_group}] {new}` | - |")
+        lines += [f"| `{name}` | not needed: {why} | - |" for name, why in RETIRED.get(group, {}).items()]
+        lines.append("")
+    lines += ["## Groups that are about other consoles", "", "| group | |", "|---|---|"]
+    lines += [f"| `[{group}]` | {why} |" for group, why in RETIRED_GROUPS.items()]
+    return "\n".join([*lines, ""])
 
 
 def options() -> str:
@@ -75,7 +139,7 @@ def close_reasons() -> str:
     return "\n".join([*lines, ""])
 
 
-PAGES = {"options.md": options, "close-reasons.md": close_reasons}
+PAGES = {"options.md": options, "nova-options.md": nova_options, "close-reasons.md": close_reasons}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
