@@ -1,4 +1,4 @@
-"""The command `consoleproxy`: consoles are created, listed and revoked, and proxies are run in the foreground.
+"""The command `consoleproxy`: consoles and sessions are looked after, and proxies are run in the foreground.
 
 Exit status: 0 done, 1 refused or failed with one line on stderr, 2 wrong usage.
 """
@@ -7,17 +7,17 @@ import argparse
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 
 from rfbproxy import __version__
 from rfbproxy.command_line import read_secret, table
 from rfbproxy.config import Address, Config, parse_address
-from rfbproxy.consoleauth import CONSOLE_TYPES
+from rfbproxy.consoleauth import CONSOLE_TYPES, Grant
+from rfbproxy.consoleauth.token import SHARE_WORDS
+from rfbproxy.consoles import Commands, Consoles
 from rfbproxy.errors import ConfigError, ConsoleProxyError
-from rfbproxy.issue import ALLOWABLE_CHANNELS, SPICE_TYPES, Console, issue, valid_host, valid_instance
-from rfbproxy.rfb.preference import SUBTYPE_WORDS, TYPE_WORDS
+from rfbproxy.issue import ALLOWABLE_CHANNELS, SECURITY_WORDS, SPICE_TYPES, Console, target_host, valid_instance
 
 DEFAULT_LISTEN = "127.0.0.1:6080"
 Command = Callable[[argparse.Namespace, Config], object]
@@ -50,9 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def console_create(parsed: argparse.Namespace, config: Config) -> object:
     """Issue a token for one console."""
-    from rfbproxy.service import open_store
-    from rfbproxy.viewer_file import own_certificate, viewer_file
-
+    if parsed.record:
+        raise ConfigError("--record: this version does not record, so the console would not be recorded")
     if parsed.vmware and (parsed.instance is None or parsed.type in SPICE_TYPES):
         raise ConfigError("--vmware is for VNC consoles, and needs --instance, for which the port is remembered")
     port = vmware_port(parsed, config)["port"] if parsed.vmware else parsed.port
@@ -62,64 +61,68 @@ def console_create(parsed: argparse.Namespace, config: Config) -> object:
         port=port,
         tls_port=parsed.tls_port,
         instance=parsed.instance,
-        username=parsed.username,
-        password=read_secret(parsed.password_file) if parsed.password_file else None,
         internal_access_path=parsed.internal_access_path,
-        idle_timeout_s=parsed.idle_timeout,
-        time_limit_s=parsed.time_limit,
-        tls_name=parsed.tls_name,
-        require_security=parsed.require_security,
-        allow_power=parsed.allow_power,
-        host_subject=parsed.host_subject,
-        allow_channels=tuple(parsed.allow_channel),
+        grant=Grant(
+            username=parsed.username,
+            password=read_secret(parsed.password_file) if parsed.password_file else None,
+            idle_timeout_s=parsed.idle_timeout,
+            time_limit_s=parsed.time_limit,
+            tls_name=parsed.tls_name,
+            require_security=parsed.require_security,
+            allow_power=parsed.allow_power,
+            host_subject=parsed.host_subject,
+            share=parsed.share,
+            one_time=parsed.one_time,
+            allow_channels=tuple(parsed.allow_channel),
+        ),
     )
-    certificate = own_certificate(config) if parsed.type == "spice-direct" else None
-    ttl = parsed.ttl if parsed.ttl is not None else int(config.number("consoleauth", "token_ttl"))
-    with closing(open_store(config)) as store:
-        issued = issue(store, console, base=config.base_url(parsed.type), ttl=ttl, now=int(time.time()))
-    result = issued.as_json()
-    if parsed.type == "spice-direct":
-        file = viewer_file(config, issued.token, title=issued.console.instance_uuid, certificate=certificate)
-        result["vv"] = file.text() if parsed.json else "printed with --json"
+    with _commands(parsed, config) as commands:
+        result = commands.create(console, parsed.ttl)
+    if "vv" in result and not parsed.json:
+        result["vv"] = "printed with --json"
     return result
 
 
 def console_list(parsed: argparse.Namespace, config: Config) -> object:
     """List the consoles that can be opened now."""
-    from rfbproxy.service import open_store
-
-    with closing(open_store(config)) as store:
-        consoles = store.list(int(time.time()))
-    return {
-        "consoles": [
-            {
-                "id": console.id,
-                "type": console.console_type,
-                "host": console.host,
-                "port": console.port,
-                "instance": console.instance_uuid,
-                "expires": console.expires,
-            }
-            for console in consoles
-        ]
-    }
+    with _commands(parsed, config) as commands:
+        return commands.list()
 
 
 def console_revoke(parsed: argparse.Namespace, config: Config) -> object:
     """Withdraw tokens."""
-    from rfbproxy.consoleauth import hash_token
-    from rfbproxy.service import open_store
-
     token = parsed.token
     if parsed.token_file is not None:
         token = read_secret(parsed.token_file).reveal()
+    with _commands(parsed, config) as commands:
+        return commands.revoke(token=token, instance=parsed.instance, id=parsed.id)
+
+
+def console_move(parsed: argparse.Namespace, config: Config) -> object:
+    """Point the tokens of an instance at another host."""
+    with _commands(parsed, config) as commands:
+        return commands.move(parsed.instance, parsed.host, parsed.port, parsed.tls_port)
+
+
+def session_list(parsed: argparse.Namespace, config: Config) -> object:
+    """List the sessions that live now."""
+    with _commands(parsed, config) as commands:
+        return commands.sessions()
+
+
+def session_end(parsed: argparse.Namespace, config: Config) -> object:
+    """Let a session end."""
+    with _commands(parsed, config) as commands:
+        return commands.end_session(parsed.id)
+
+
+@contextmanager
+def _commands(parsed: argparse.Namespace, config: Config) -> Iterator[Commands]:
+    """What carries commands out: the store of the options."""
+    from rfbproxy.service import open_store
+
     with closing(open_store(config)) as store:
-        revoked = store.revoke(
-            token_hash=hash_token(token) if token is not None else None,
-            instance_uuid=parsed.instance,
-            id=parsed.id,
-        )
-    return {"revoked": revoked}
+        yield Consoles(store, config)
 
 
 def vmware_port(parsed: argparse.Namespace, config: Config) -> dict[str, int]:
@@ -128,7 +131,7 @@ def vmware_port(parsed: argparse.Namespace, config: Config) -> dict[str, int]:
     from rfbproxy.service import open_store
 
     first, total = (int(config.number("vmware", name)) for name in ("vnc_port", "vnc_port_total"))
-    instance, host = valid_instance(parsed.instance), valid_host(parsed.host) if parsed.host is not None else None
+    instance, host = valid_instance(parsed.instance), target_host(parsed.host) if parsed.host is not None else None
     with closing(open_store(config)) as store:
         ports = VmwarePorts(store.own_database)
         if host is None:
@@ -156,7 +159,8 @@ def view(parsed: argparse.Namespace, config: Config) -> None:
 
     target: Address = parsed.target
     password = read_secret(parsed.password_file) if parsed.password_file else None
-    console = Console(parsed.type, target.host, target.port, username=parsed.username, password=password)
+    grant = Grant(username=parsed.username, password=password)
+    console = Console(parsed.type, target.host, target.port, grant=grant)
     run(config, parsed.listen, console)
 
 
@@ -245,7 +249,12 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"consoleproxy {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(to: argparse._SubParsersAction, name: str, command: Command, what: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
+    def add(
+        to: argparse._SubParsersAction,  # type: ignore[type-arg]
+        name: str,
+        command: Command,
+        what: str,
+    ) -> argparse.ArgumentParser:
         added: argparse.ArgumentParser = to.add_parser(name, parents=[after], help=what, description=what)
         added.set_defaults(command=command)
         return added
@@ -265,7 +274,7 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
     add(about, "check", config_check, "say whether the service could start with these options")
     add(about, "sample", config_sample, "print a file with every option, its default and what it does")
 
-    console = commands.add_parser("console", parents=[after], help="create, list and revoke consoles")
+    console = commands.add_parser("console", parents=[after], help="create, list, revoke and move consoles")
     consoles = console.add_subparsers(metavar="COMMAND", required=True)
     _add_create(add(consoles, "create", console_create, "issue a token for a console and print its access URL"))
     add(consoles, "list", console_list, "list the consoles that can be opened now")
@@ -283,6 +292,18 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
     where = port.add_mutually_exclusive_group(required=True)
     where.add_argument("--host", metavar="H", help="the ESXi host that it runs on")
     where.add_argument("--release", action="store_true", help="give the port back: the machine is deleted")
+
+    move = add(consoles, "move", console_move, "point the tokens of an instance at another host")
+    move.add_argument("--instance", required=True, metavar="UUID")
+    move.add_argument("--host", required=True, metavar="H", help="where the machine's console is now")
+    move.add_argument("--port", type=_port, metavar="P", help="as it was, and the TLS port too, unless given")
+    move.add_argument("--tls-port", type=_port, metavar="N")
+
+    session = commands.add_parser("session", parents=[after], help="list and end sessions")
+    sessions = session.add_subparsers(metavar="COMMAND", required=True)
+    add(sessions, "list", session_list, "list the sessions that live now, on all proxies of the store")
+    end = add(sessions, "end", session_end, "let a session end, wherever it is")
+    end.add_argument("id", metavar="ID", help="as session list prints it")
     return parser
 
 
@@ -325,11 +346,18 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--require-security",
         type=str.lower,
-        choices=[*TYPE_WORDS, *SUBTYPE_WORDS],
+        choices=SECURITY_WORDS,
         metavar="WORD",
-        help=f"the only security towards the target that will do: {', '.join([*TYPE_WORDS, *SUBTYPE_WORDS])}",
+        help=f"the only security towards the target that will do: {', '.join(SECURITY_WORDS)}",
     )
     parser.add_argument("--allow-power", action="store_true", help="let viewers shut down and reset the machine")
+    parser.add_argument("--one-time", action="store_true", help="one session; its viewer may reconnect for 30 seconds")
+    parser.add_argument(
+        "--share",
+        choices=SHARE_WORDS,
+        help="towards other sessions of the instance: be beside them (default), end them, or yield to them",
+    )
+    parser.add_argument("--record", action="store_true", help="record the sessions; refused, for this version cannot")
     parser.add_argument(
         "--host-subject", metavar="SUBJECT", help="what a SPICE target's certificate must say: C=XX,O=Lab,CN=node1"
     )

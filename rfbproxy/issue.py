@@ -2,11 +2,14 @@
 
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_address
+from typing import Any
 
 from rfbproxy.consoleauth import ConsoleToken, Grant, SqlStore, access_url, hash_token, new_token
+from rfbproxy.consoleauth.token import SHARE_WORDS
 from rfbproxy.errors import ConfigError, SecurityFailure
+from rfbproxy.rfb.preference import SUBTYPE_WORDS, TYPE_WORDS
 from rfbproxy.secret import Secret
 from rfbproxy.spice import USUAL_CHANNELS, channel_name, password_bytes
 from rfbproxy.spice.constants import LINKABLE
@@ -14,6 +17,7 @@ from rfbproxy.x509_subject import parse_subject
 
 EXPIRES_LIMIT = 2**31 - 1  # nova's column is a 32-bit integer
 SPICE_TYPES = ("spice-html5", "spice-direct")
+SECURITY_WORDS = (*TYPE_WORDS, *SUBTYPE_WORDS)
 ALLOWABLE_CHANNELS = tuple(channel_name(channel) for channel in sorted(LINKABLE - USUAL_CHANNELS))
 
 # What one protocol has and the other has not
@@ -30,16 +34,8 @@ class Console:
     port: int
     tls_port: int | None = None
     instance: str | None = None
-    username: str | None = None
-    password: Secret | None = None
     internal_access_path: str | None = None
-    idle_timeout_s: int | None = None
-    time_limit_s: int | None = None
-    tls_name: str | None = None
-    require_security: str | None = None
-    allow_power: bool = False
-    host_subject: str | None = None
-    allow_channels: tuple[str, ...] = ()
+    grant: Grant = field(default_factory=Grant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +74,14 @@ def issue(store: SqlStore, console: Console, *, base: str, ttl: int, now: int) -
     row = ConsoleToken(
         token_hash=hash_token(token),
         console_type=console.console_type,
-        host=valid_host(console.host),
+        host=target_host(console.host),
         port=console.port,
         tls_port=console.tls_port,
         instance_uuid=valid_instance(console.instance),
         expires=min(now + ttl, EXPIRES_LIMIT),
         access_url_base=base,
         internal_access_path=_path(console.internal_access_path),
-        grant=Grant(
-            username=console.username,
-            password=console.password,
-            idle_timeout_s=console.idle_timeout_s or None,
-            time_limit_s=console.time_limit_s or None,
-            tls_name=valid_host(console.tls_name) if console.tls_name is not None else None,
-            require_security=console.require_security,
-            allow_power=console.allow_power or None,
-            host_subject=console.host_subject,
-            allow_channels=tuple(dict.fromkeys(console.allow_channels)) or None,
-        ),
+        grant=_grant(console.grant),
     )
     store.create(token, row, now)
     return Issued(Secret(token), Secret(access_url(console.console_type, base, token)), row)
@@ -104,35 +90,52 @@ def issue(store: SqlStore, console: Console, *, base: str, ttl: int, now: int) -
 def _check_options(console: Console) -> None:
     """Refuse what the protocol of this console type has no use for, or cannot carry."""
     is_spice = console.console_type in SPICE_TYPES
+    grant = console.grant
+    said = {each.name: getattr(grant, each.name) for each in fields(Grant)}
+    said["internal_access_path"] = console.internal_access_path
     for name in VNC_ALONE if is_spice else SPICE_ALONE:
-        if getattr(console, name) not in (None, (), False):
+        if said[name] not in (None, (), False):
             raise ConfigError(
                 f"{name} does not go with console type {console.console_type!r}, "
                 f"but with {'VNC' if is_spice else 'SPICE'} consoles alone"
             )
     if not console.port and not (is_spice and console.tls_port):
         raise ConfigError("port 0 stands for a SPICE console with a TLS port alone: allowed are 1 to 65535")
+    for name, words in (("share", SHARE_WORDS), ("require_security", SECURITY_WORDS)):
+        if said[name] is not None and said[name] not in words:
+            raise ConfigError(f"{name}: {said[name]!r} is not one of {', '.join(words)}")
     if is_spice:
-        _check_spice(console)
+        _check_spice(console.console_type, grant)
 
 
-def _check_spice(console: Console) -> None:
+def _check_spice(console_type: str, grant: Grant) -> None:
     try:
-        password_bytes(console.password)
+        password_bytes(grant.password)
     except SecurityFailure as error:
-        raise ConfigError(f"console type {console.console_type!r}: {error}") from error
-    if console.host_subject is not None:
-        parse_subject(console.host_subject)
-    for word in console.allow_channels:
+        raise ConfigError(f"console type {console_type!r}: {error}") from error
+    if grant.host_subject is not None:
+        parse_subject(grant.host_subject)
+    for word in grant.allow_channels or ():
         if word not in ALLOWABLE_CHANNELS:
             raise ConfigError(f"allow_channels: {word!r} is not one of {', '.join(ALLOWABLE_CHANNELS)}")
 
 
-def valid_host(host: str) -> str:
-    """A name, or an address without brackets.
+def _grant(grant: Grant) -> Grant:
+    """A grant as the store keeps it: what says nothing is None."""
+    said = {each.name: getattr(grant, each.name) for each in fields(Grant) if not each.metadata["sealed"]}
+    kept: dict[str, Any] = {name: None if value in (0, False, ()) else value for name, value in said.items()}
+    if grant.tls_name is not None:
+        kept["tls_name"] = target_host(grant.tls_name)
+    if grant.allow_channels:
+        kept["allow_channels"] = tuple(dict.fromkeys(grant.allow_channels))
+    return replace(grant, **kept)
+
+
+def target_host(host: str) -> str:
+    """A target's host as the store keeps it: a name, IPv4, or IPv6 without brackets.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is none of these.
     """
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if ":" in bare or bare != host or re.fullmatch(r"[0-9.]+", bare):  # a name's last label has a letter

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rfbproxy.config import Config
+from rfbproxy.consoleauth import Grant
 from rfbproxy.issue import SPICE_TYPES, Console, issue
 from rfbproxy.service import open_store
 
@@ -104,7 +105,17 @@ audit_log = {self.audit_file}
         self, port: int, *, console_type: str = "novnc", host: str = "127.0.0.1", ttl: int = 600, **grant
     ) -> dict:
         """Issue a token as `consoleproxy console create` does (`tests/test_cli.py`), without the wait for a process."""
-        console = Console(console_type, host, port, **grant)
+        instance, path = grant.pop("instance", None), grant.pop("internal_access_path", None)
+        tls_port = grant.pop("tls_port", None)
+        console = Console(
+            console_type,
+            host,
+            port,
+            tls_port=tls_port,
+            instance=instance,
+            internal_access_path=path,
+            grant=Grant(**grant),
+        )
         is_spice = console_type in SPICE_TYPES
         base = f"http://127.0.0.1:{self.spice_port}/" if is_spice else f"http://127.0.0.1:{self.port}/vnc_auto.html"
         with contextlib.closing(open_store(Config([str(self.config)]))) as store:

@@ -160,7 +160,8 @@ def test_ipv6_hosts_come_with_or_without_brackets(store, host):
     ("console", "revoke"), ("console", "revoke", "--token", "a", "--id", "b"), ("view",),
     ("view", "h:1", "--type", "x"), ("view", "127.0.0.1"), ("view", "h:99999"), ("view", ":5900"), ("view", "::1:5900"),
     ("view", "unix:/x"), ("view", "h:1", "--listen", "foo"), ("demo", "--listen", "6080"),
-    ("console", *CREATE, "--require-security", "ssl"),
+    ("console", *CREATE, "--require-security", "ssl"), ("console", *CREATE, "--share", "alone"), ("session",),
+    ("session", "end"), ("console", "move", "--host", "h"), ("console", "move", "--instance", "i"),
 ])  # fmt: skip
 def test_wrong_usage_is_status_2(store, arguments):
     result = command(store, *arguments)
@@ -201,6 +202,44 @@ def test_a_store_of_nova_is_only_read(store, tmp_path):
     assert store.console("list") == {"consoles": []}
 
 
+def test_move(store):
+    created = store.console(*CREATE, "--instance", "an-instance", "--tls-port", "5901")
+    assert store.console("move", "--instance", "an-instance", "--host", "[2001:db8::1]") == {"moved": 1}
+    assert store.console("list")["consoles"][0]["host"] == "2001:db8::1"
+    assert store.console("list")["consoles"][0]["port"] == 5900
+    moved = store.console("move", "--instance", "an-instance", "--host", "h", "--port", "1", "--tls-port", "2")
+    assert moved == {"moved": 1}
+    with contextlib.closing(open_store(Config([str(store.config)]))) as opened:
+        found = opened.find(created["token"])
+    assert (found.host, found.port, found.tls_port) == ("h", 1, 2)
+    assert store.console("move", "--instance", "another", "--host", "h") == {"moved": 0}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (("--host", "a b"), "host 'a b' is neither a name nor an address"),
+    (("--host", "h", "--tls-port", "5"), "a TLS port is given together with the port"),
+])  # fmt: skip
+def test_what_nothing_can_be_moved_to(store, arguments, expected):
+    result = command(store, "console", "move", "--instance", "i", *arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert expected in result.stderr
+
+
+def test_no_sessions(store):
+    assert json.loads(command(store, "session", "list", "--json").stdout) == {"sessions": []}
+    assert command(store, "session", "list").stdout == "none\n"
+    assert json.loads(command(store, "session", "end", "0123", "--json").stdout) == {"ended": 0}
+
+
+def test_recording_cannot_be_asked_for(store):
+    result = command(store, "console", *CREATE, "--record")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "consoleproxy: --record: this version does not record, so the console would not be recorded\n"
+    )
+    assert store.console("list") == {"consoles": []}
+
+
 # Consoles whose target, or whose viewer, logs in by VeNCrypt
 
 
@@ -231,6 +270,12 @@ def test_what_is_no_tls_name(store, name):
 @pytest.mark.parametrize(("word", "kept"), [("vencrypt", "vencrypt"), ("X509Plain", "x509plain"), ("ARD", "ard")])
 def test_require_security(store, word, kept):
     assert grant_of(store, store.console(*CREATE, "--require-security", word)).require_security == kept
+
+
+@pytest.mark.parametrize("word", ["share", "exclusive", "refuse"])
+def test_one_time_and_share(store, word):
+    grant = grant_of(store, store.console(*CREATE, "--one-time", "--share", word))
+    assert (grant.one_time, grant.share) == (True, word)
 
 
 def test_nothing_is_required_unless_it_is_said(store):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from rfbproxy.consoleauth import CONSOLE_TYPES, SqlStore
+from rfbproxy.consoleauth import CONSOLE_TYPES, Grant, SqlStore
+from rfbproxy.consoleauth.token import SHARE_WORDS
 from rfbproxy.errors import ConfigError
 from rfbproxy.issue import ALLOWABLE_CHANNELS, SPICE_TYPES, Console, issue
 from rfbproxy.secret import Secret
@@ -19,7 +20,9 @@ def store():
 
 
 def issued(store, console_type, **asked):
-    token = issue(store, Console(console_type, "192.0.2.7", 5900, **asked), base="http://h/", ttl=60, now=NOW).token
+    path = asked.pop("internal_access_path", None)
+    console = Console(console_type, "192.0.2.7", 5900, internal_access_path=path, grant=Grant(**asked))
+    token = issue(store, console, base="http://h/", ttl=60, now=NOW).token
     return store.find(token.reveal()).grant
 
 
@@ -74,6 +77,22 @@ def test_what_vnc_has_no_use_for(store, console_type, name, value):
     assert refused(store, console_type, **{name: value}) == (
         f"{name} does not go with console type '{console_type}', but with SPICE consoles alone"
     )
+
+
+def test_what_says_nothing_is_not_kept(store):
+    said = {"idle_timeout_s": 0, "time_limit_s": 0, "allow_power": False, "one_time": False, "allow_channels": ()}
+    assert issued(store, "novnc", **said) == Grant()
+
+
+@pytest.mark.parametrize("word", SHARE_WORDS)
+def test_share_and_one_time(store, word):
+    grant = issued(store, "novnc", share=word, one_time=True)
+    assert (grant.share, grant.one_time) == (word, True)
+
+
+@pytest.mark.parametrize("name", ["share", "require_security"])
+def test_a_word_that_is_none_of_the_options(store, name):
+    assert refused(store, "novnc", **{name: "alone"}).startswith(f"{name}: 'alone' is not one of ")
 
 
 @pytest.mark.parametrize(

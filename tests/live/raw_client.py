@@ -16,7 +16,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.command_line import read_secret
 from rfbproxy.config import Config, parse_address
-from rfbproxy.consoleauth import SqlStore
+from rfbproxy.consoleauth import Grant, SqlStore
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.issue import EXPIRES_LIMIT, Console, issue
 from rfbproxy.reasons import Refused
@@ -75,7 +75,7 @@ def main() -> None:
     password = read_secret(parsed.password_file) if parsed.password_file else None
     store = SqlStore("sqlite://")
     store.open()
-    console = Console("novnc", target.host, target.port, password=password)
+    console = Console("novnc", target.host, target.port, grant=Grant(password=password))
     token = issue(store, console, base="http://127.0.0.1/", ttl=EXPIRES_LIMIT, now=int(time())).token.reveal()
     threaded = ThreadedStore(store, reactor)
     threaded.start()
