@@ -57,7 +57,7 @@ def wanted(config: Config) -> Mapping[str, Sequence[Address]]:
         "spice_tls": config.spice_tls_listen,
     }
     enabled = {name: addresses for name, addresses in found.items() if config.flag(PROTOCOLS[name], "enabled")}
-    if not enabled:
+    if not enabled and config.text("consoleproxy", "api_listen") is None:
         raise ConfigError("[vnc] enabled is False and so is [spice] enabled: there is nothing to listen for")
     return enabled
 

@@ -132,6 +132,7 @@ class Config:
             raise ConfigError(" ".join(str(error).split())) from error
         self._check_origins()
         _ = self.security_preference, self.rfb_listen, self.spice_listen, self.spice_tls_listen  # judged now
+        _ = self.api_listen
         for console_type in BASE_URLS:
             self.base_url(console_type)
         self.trusted_proxies = tuple(self._trusted(self["consoleproxy", "trusted_proxies"]))
@@ -260,8 +261,16 @@ class Config:
         """Where those are listened for that begin with TLS, as `rfb_listen`."""
         return self._listen("spice_tls_listen")
 
-    def _listen(self, name: str) -> tuple[Address, ...]:
-        found = [parse_address(word, f"[consoleproxy] {name}") for word in self.words("consoleproxy", name) if word]
+    @property
+    def api_listen(self) -> tuple[Address, ...]:
+        """Where the API is listened for, as `rfb_listen`; without a host on 127.0.0.1."""
+        return self._listen("api_listen", default_host="127.0.0.1")
+
+    def _listen(self, name: str, default_host: str = "") -> tuple[Address, ...]:
+        words = [word for word in self.words("consoleproxy", name) if word]
+        if default_host:
+            words = [re.sub("^:?(?=[0-9]+$)", f"{default_host}:", word) for word in words]
+        found = [parse_address(word, f"[consoleproxy] {name}") for word in words]
         return tuple(
             replace(address, path=str(self.base / address.path)) if address.path is not None else address
             for address in dict.fromkeys(found)

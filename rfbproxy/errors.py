@@ -5,6 +5,8 @@
       StoreError               a token store cannot do what it was asked
         StoreReadOnly          the tokens belong to somebody else (nova) and are only read
         TokenInUse             the token exists already
+      ApiError                 the API of another machine refuses, or cannot be asked
+      api.faults.Fault         a request to our own API is answered with an error
       ProtocolError
         RemoteProtocolError    the peer broke its protocol
           SecurityFailure      the peer refused a login, or none can be agreed on
@@ -38,6 +40,10 @@ class StoreReadOnly(StoreError):
 
 class TokenInUse(StoreError):
     """A token with this hash exists already."""
+
+
+class ApiError(ConsoleProxyError):
+    """The API of another machine refuses what it was asked, or cannot be asked."""
 
 
 class ProtocolError(ConsoleProxyError):

@@ -209,6 +209,13 @@ CONSOLEPROXY = [
         "state_connection", help="Database of grants, where the tokens are nova's; unset: a file in state_path."
     ),
     cfg.ListOpt(
+        "api_listen",
+        default=[],
+        help="Where to listen for the API, as `rfb_listen`; a port alone is one of 127.0.0.1. Where there is a `cert`, "
+        "TLS is taken too, and with `ssl_only` or `client_ca_certs` nothing else. Empty: nowhere.",
+    ),
+    cfg.StrOpt("api_token_file", help="File whose first line is the API's bearer token; a new one is used at once."),
+    cfg.ListOpt(
         "trusted_proxies",
         default=[],
         help="Addresses and networks, or `unix`, that may say who their client is: PROXY protocol, `X-Forwarded-*`, "

@@ -18,7 +18,8 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rfbproxy import assembly
+from rfbproxy import api_assembly, assembly
+from rfbproxy.api.server import ApiFactory, ApiListener
 from rfbproxy.client.factory import ClientFactory
 from rfbproxy.client.folders import Protocol
 from rfbproxy.client.listener import Listener
@@ -59,6 +60,7 @@ NEEDS_RESTART = (
     ("spice", "html5proxy_host"),
     ("spice", "html5proxy_port"),
     ("consoleauth", "connection"),
+    ("consoleproxy", "api_listen"),
     ("consoleproxy", "rfb_listen"),
     ("consoleproxy", "spice_listen"),
     ("consoleproxy", "spice_tls_listen"),
@@ -76,7 +78,7 @@ class ConsoleProxyService(Service):
 
     Args:
         wanted: where each listener listens, by its name.
-        protocols: of the consoles of each listener, by its name.
+        protocols: of the consoles of each listener, by its name; that of the API has none.
     """
 
     def __init__(
@@ -89,7 +91,8 @@ class ConsoleProxyService(Service):
     ) -> None:
         self._reactor = reactor
         self._config = self._started_with = config
-        self._protocols = {name: protocols[name] for name in wanted}
+        self._protocols = {name: protocols[name] for name in wanted if name != api_assembly.NAME}
+        self._own_store = store
         self._store = ThreadedStore(store, reactor)
         self._live = LiveSessions(self._store.sessions, f"{gethostname()}:{os.getpid()}", reactor, time)
         self._limits, self._waiting_room = Limits(), WaitingRoom()
@@ -103,6 +106,7 @@ class ConsoleProxyService(Service):
         self._factories = {
             name: ClientFactory(listener, assembly.kind_of(name)) for name, listener in self._listeners.items()
         }
+        self._api = ApiFactory(self._make_api(config)) if api_assembly.NAME in wanted else None
         self._ready_answer: tuple[float, Deferred[str | None]] | None = None
         self._ports: list[IListeningPort] = []
         self._purging = LoopingCall(self._purge)
@@ -161,6 +165,9 @@ class ConsoleProxyService(Service):
         assembly.check_tls(wanted, has_tls=any(base.tls is not None for base in bases.values()))
         return {name: assembly.listener_of(name, bases[protocol], config) for name, protocol in self._protocols.items()}
 
+    def _make_api(self, config: Config) -> ApiListener:
+        return api_assembly.listener(config, self._own_store, self._store.run, self.ready, self._reactor)
+
     def _make_listener(self, config: Config, protocol: Protocol) -> Listener:
         """What all listeners of a protocol have in common."""
         tls_only = assembly.tls_only(config)
@@ -202,13 +209,14 @@ class ConsoleProxyService(Service):
         for place in self._strangers:
             _log.warn("a socket was handed over that is no listener's: {address}", address=str(place.address))
             place.socket.close()
-        self._ports = [place.open(self._factories[place.listener], self._reactor) for place in self._places]
+        factories: dict[str, Any] = {**self._factories, api_assembly.NAME: self._api}
+        self._ports = [place.open(factories[place.listener], self._reactor) for place in self._places]
         self._purging.start(PURGE_INTERVAL_S, now=False)
         for place in self._places:
-            protocol = self._protocols[place.listener].upper()
+            protocol = self._protocols.get(place.listener)
+            what = f"{protocol.upper()} consoles" if protocol is not None else "the API"
             how = " (handed over)" if place.handed_over else ""
-            _log.info("listening for {protocol} consoles on {address}{how}",
-                      protocol=protocol, address=str(place.address), how=how)  # fmt: skip
+            _log.info("listening for {what} on {address}{how}", what=what, address=str(place.address), how=how)
         self._reactor.callWhenRunning(notify, "READY=1")
 
     def reload(self) -> None:
@@ -219,6 +227,7 @@ class ConsoleProxyService(Service):
         try:
             config = self._config.again()
             listeners = self._make_listeners(config, {place.listener: [place.address] for place in self._places})
+            api = self._make_api(config) if self._api is not None else None
             surroundings = self._surroundings(config)
             audit = AuditLog(config.path("consoleproxy", "audit_log"))
         except ConsoleProxyError as error:
@@ -235,6 +244,8 @@ class ConsoleProxyService(Service):
             self._config, self._listeners = config, listeners
             for name, factory in self._factories.items():
                 factory.listener = listeners[name]
+            if self._api is not None and api is not None:
+                self._api.renew(api)
             self._set_limits(config)
             self._visits.renew(surroundings, audit)
             _log.info("options were read again")
@@ -265,6 +276,8 @@ class ConsoleProxyService(Service):
         self._visits.abort_all()
         for factory in self._factories.values():
             factory.abort_all()
+        if self._api is not None:
+            self._api.abort_all()
         await deferLater(self._reactor, 0, lambda: None)
         if self._spice is not None:
             self._spice.stop()
@@ -331,7 +344,7 @@ def make_service(
     Raises:
         ConfigError, StoreError: one line that says what cannot be used.
     """
-    wanted = assembly.wanted(config) if address is None else {LISTEN: [address]}
+    wanted = {**assembly.wanted(config), **api_assembly.wanted(config)} if address is None else {LISTEN: [address]}
     protocols = {**assembly.PROTOCOLS, LISTEN: protocol}
     service = ConsoleProxyService(config, store or open_store(config), reactor, wanted, protocols)
     service.bind(wanted)

@@ -12,6 +12,7 @@ IO = {"socket", "ssl", "time", "random", "secrets", "os", "asyncio", "select", "
 DOORS = (
     "rfbproxy.service",
     "rfbproxy.assembly",
+    "rfbproxy.api_assembly",
     "rfbproxy.spice_assembly",
     "rfbproxy.cli",
     "rfbproxy.config_check",
@@ -102,6 +103,17 @@ def test_consoleauth_knows_no_network_and_only_threaded_knows_twisted(module):
     assert ("twisted" in other(module)) <= (module == "consoleauth/threaded.py")
 
 
+@pytest.mark.parametrize("module", those("api/"))
+def test_the_api_knows_consoles_and_only_its_adapters_know_twisted(module):
+    forbidden = ("rfbproxy.target", "rfbproxy.session", "rfbproxy.demo", "rfbproxy.rfb", "rfbproxy.spice", *DOORS)
+    assert not any(within(name, *forbidden) for name in own(module))
+    adapters = ("api/access.py", "api/resource.py", "api/server.py")
+    assert not other(module) & {"socket", "ssl", "autobahn", "sqlalchemy"}
+    if module not in adapters:
+        assert "twisted" not in other(module)
+        assert not any(within(name, "rfbproxy.client") for name in own(module))
+
+
 @pytest.mark.parametrize("module", those("demo/"))
 def test_the_demo_knows_rfb_alone(module):
     assert all(
@@ -117,13 +129,7 @@ def test_what_client_and_target_share_knows_neither(module):
 
 @pytest.mark.parametrize(
     "module",
-    [
-        module
-        for module in MODULES
-        if not module.startswith(
-            ("__main__.", "cli.", "config_check.", "foreground.", "tap.", "service.", "assembly.", "spice_assembly.")
-        )
-    ],
+    [module for module in MODULES if f"rfbproxy.{module.removesuffix('.py')}" not in DOORS],
 )
 def test_only_the_doors_assemble(module):
     assert not any(within(name, *DOORS) for name in own(module)), "imports a door"
@@ -135,6 +141,8 @@ def test_the_law_is_held_over_every_module():
     top = {
         "__init__.py",
         "__main__.py",
+        "api_assembly.py",
+        "api_client.py",
         "assembly.py",
         "cli.py",
         "command_line.py",
@@ -151,7 +159,7 @@ def test_the_law_is_held_over_every_module():
     held = {
         m
         for m in MODULES
-        if m.startswith(("rfb/", "spice/", "client/", "target/", "session/", "consoleauth/", "demo/"))
+        if m.startswith(("rfb/", "spice/", "client/", "target/", "session/", "consoleauth/", "demo/", "api/"))
     }
     held |= {
         "wire.py",

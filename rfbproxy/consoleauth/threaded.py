@@ -95,6 +95,10 @@ class ThreadedStore:
         """Delete the tokens that are no longer valid, and what is dead of the SPICE sessions."""
         return self._call(lambda: self._store.purge(now))
 
+    def run(self, function: Callable[[], T]) -> Deferred[T]:
+        """What a function returns or raises that uses the store itself; it runs on one of the threads."""
+        return self._call(function)
+
     def _in_sessions(self, function: Callable[[SessionTable], T]) -> Deferred[T]:
         return self._call(lambda: function(self._store.sessions))
 
