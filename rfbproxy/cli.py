@@ -118,11 +118,23 @@ def session_end(parsed: argparse.Namespace, config: Config) -> object:
 
 @contextmanager
 def _commands(parsed: argparse.Namespace, config: Config) -> Iterator[Commands]:
-    """What carries commands out: the store of the options."""
+    """What carries commands out: the store of the options, or the API of another machine."""
+    if parsed.api is not None:
+        yield _api(parsed, config)
+        return
     from rfbproxy.service import open_store
 
     with closing(open_store(config)) as store:
         yield Consoles(store, config)
+
+
+def _api(parsed: argparse.Namespace, config: Config) -> Commands:
+    from rfbproxy.api_client import ApiClient
+
+    file = parsed.api_token_file or config.path("consoleproxy", "api_token_file")
+    if file is None:
+        raise ConfigError("--api needs a token: --api-token-file, or [consoleproxy] api_token_file")
+    return ApiClient(parsed.api, read_secret(str(file)), ca_certs=parsed.api_ca_file)
 
 
 def vmware_port(parsed: argparse.Namespace, config: Config) -> dict[str, int]:
@@ -241,6 +253,15 @@ def _common(files: list[str], folders: list[str], json_default: object) -> argpa
     return common
 
 
+def _remote() -> argparse.ArgumentParser:
+    """The options of commands that the API of another machine can carry out."""
+    remote = argparse.ArgumentParser(add_help=False)
+    remote.add_argument("--api", metavar="URL", help="ask this API instead of the token store: http(s)://host:port")
+    remote.add_argument("--api-token-file", metavar="F", help="its token; default: [consoleproxy] api_token_file")
+    remote.add_argument("--api-ca-file", metavar="F", help="PEM file of the CAs to believe; default: the system's")
+    return remote
+
+
 def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
     before, after = _common(files, folders, False), _common(files, folders, argparse.SUPPRESS)
     parser = argparse.ArgumentParser(
@@ -254,8 +275,9 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
         name: str,
         command: Command,
         what: str,
+        *parents: argparse.ArgumentParser,
     ) -> argparse.ArgumentParser:
-        added: argparse.ArgumentParser = to.add_parser(name, parents=[after], help=what, description=what)
+        added: argparse.ArgumentParser = to.add_parser(name, parents=[after, *parents], help=what, description=what)
         added.set_defaults(command=command)
         return added
 
@@ -274,11 +296,12 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
     add(about, "check", config_check, "say whether the service could start with these options")
     add(about, "sample", config_sample, "print a file with every option, its default and what it does")
 
+    remote = _remote()
     console = commands.add_parser("console", parents=[after], help="create, list, revoke and move consoles")
     consoles = console.add_subparsers(metavar="COMMAND", required=True)
-    _add_create(add(consoles, "create", console_create, "issue a token for a console and print its access URL"))
-    add(consoles, "list", console_list, "list the consoles that can be opened now")
-    revoke = add(consoles, "revoke", console_revoke, "withdraw tokens")
+    _add_create(add(consoles, "create", console_create, "issue a token for a console and print its access URL", remote))
+    add(consoles, "list", console_list, "list the consoles that can be opened now", remote)
+    revoke = add(consoles, "revoke", console_revoke, "withdraw tokens", remote)
     which = revoke.add_mutually_exclusive_group(required=True)
     which.add_argument("--token", metavar="T")
     which.add_argument("--token-file", metavar="F", help="file with the token, - for standard input")
@@ -293,7 +316,7 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
     where.add_argument("--host", metavar="H", help="the ESXi host that it runs on")
     where.add_argument("--release", action="store_true", help="give the port back: the machine is deleted")
 
-    move = add(consoles, "move", console_move, "point the tokens of an instance at another host")
+    move = add(consoles, "move", console_move, "point the tokens of an instance at another host", remote)
     move.add_argument("--instance", required=True, metavar="UUID")
     move.add_argument("--host", required=True, metavar="H", help="where the machine's console is now")
     move.add_argument("--port", type=_port, metavar="P", help="as it was, and the TLS port too, unless given")
@@ -301,8 +324,8 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
 
     session = commands.add_parser("session", parents=[after], help="list and end sessions")
     sessions = session.add_subparsers(metavar="COMMAND", required=True)
-    add(sessions, "list", session_list, "list the sessions that live now, on all proxies of the store")
-    end = add(sessions, "end", session_end, "let a session end, wherever it is")
+    add(sessions, "list", session_list, "list the sessions that live now, on all proxies of the store", remote)
+    end = add(sessions, "end", session_end, "let a session end, wherever it is", remote)
     end.add_argument("id", metavar="ID", help="as session list prints it")
     return parser
 
