@@ -17,9 +17,9 @@ OPEN_PATHS = {
 
 _ALWAYS = (400, 401, 404, 413, 415, 500, 503)  # statuses that every route may answer with
 _JSON = "application/json"
+_VERSION = r"2\.[1-9][0-9]?"
 _PATH_SCHEMAS = {
     "/v1/consoles/{id}": {"type": "string", "pattern": ID},
-    "/v1/sessions/{id}": {"type": "string", "minLength": 1, "maxLength": 64},
 }
 
 
@@ -72,8 +72,8 @@ def _operation(route: Route) -> dict[str, Any]:
         first, last = map(text_of, route.versions)
         operation["description"] = f"Microversions {first} to {last}; where none is named, {last}."
         operation["parameters"] += [
-            _version(HEADER, r"^compute [0-9]+\.[0-9]+$", f"compute {last}"),
-            _version(OLD_HEADER, r"^[0-9]+\.[0-9]+$", last),
+            _version(HEADER, f"^compute {_VERSION}$", f"compute {last}"),
+            _version(OLD_HEADER, f"^{_VERSION}$", last),
         ]
     if route.body is not None:
         operation["requestBody"] = {"required": True, "content": _content(route.body)}
@@ -89,7 +89,8 @@ def _fault(status: int) -> dict[str, Any]:
 
 
 def _in_path(path: str, name: str) -> dict[str, Any]:
-    schema = _PATH_SCHEMAS.get(path) or (INSTANCE if name == "id" else {"type": "string", "minLength": 1})
+    any_text = {"type": "string", "minLength": 1}
+    schema = _PATH_SCHEMAS.get(path) or (INSTANCE if "/servers/" in path and name == "id" else any_text)
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 

@@ -26,6 +26,7 @@ from rfbproxy.errors import ConsoleProxyError
 
 _SWALLOWED = 16 * 1024 * 1024  # bytes of a body that is too large, so that whoever sends it can read the answer
 _JSON = "application/json"
+_KINDS = (_JSON, "application/vnd.openstack.compute+json")  # nova takes both
 
 T = TypeVar("T")
 OnThread = Callable[[Callable[[], Json]], Awaitable[Json]]
@@ -172,7 +173,7 @@ def _body(request: ApiRequest) -> bytes:
     if request.body_length > BODY_LIMIT:
         raise Fault(413, f"The body has more than {BODY_LIMIT} bytes.")
     kind = (request.getHeader("content-type") or _JSON).partition(";")[0].strip().lower()
-    if kind != _JSON:
+    if kind not in _KINDS:
         raise Fault(415, f"Unsupported Content-Type; {_JSON} is supported.")
     return request.content.read()
 

@@ -180,15 +180,15 @@ def find_route(method: str, path: bytes) -> tuple[Route, dict[str, str]]:
         Fault: 404, there is none; 405, there are other methods.
     """
     method = "GET" if method == "HEAD" else method
-    allowed = []
-    for route in ROUTES:
-        found = _match(route.path, path)
-        if found is not None and route.method == method:
+    matching = [(route, found) for route in ROUTES if (found := _match(route.path, path)) is not None]
+    if any(not found for _, found in matching):  # a path without names is not one with them
+        matching = [(route, found) for route, found in matching if not found]
+    for route, found in matching:
+        if route.method == method:
             return route, found
-        if found is not None:
-            allowed.append(route.method)
-    if allowed:
-        raise Fault(405, "The method is not allowed for this resource.", {"Allow": ", ".join(allowed)})
+    if matching:
+        allowed = ", ".join(route.method for route, _ in matching)
+        raise Fault(405, "The method is not allowed for this resource.", {"Allow": allowed})
     raise Fault(404, NOT_FOUND)
 
 

@@ -81,6 +81,7 @@ def test_other_methods(api):
     assert is_fault(answer, 405)
     assert answer.headers["allow"] == "POST, GET"
     assert api.ask("HEAD", "/v1/consoles").status == 200
+    assert api.ask("DELETE", "/v1/consoles/revoke").headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,12 @@ def test_other_methods(api):
 )  # fmt: skip
 def test_a_body_that_is_no_strict_json(api, body, words):
     assert is_fault(api.ask("POST", "/v1/consoles", body), 400, words)
+
+
+def test_novas_own_kind_of_body(api):
+    head = f"POST /v1/consoles/revoke HTTP/1.1\r\nHost: a\r\nX-Auth-Token: {TOKEN}\r\n"
+    head += "Content-Type: application/vnd.openstack.compute+json; charset=utf-8\r\nContent-Length: 15\r\n\r\n"
+    assert read_answer(api.send(head.encode() + b'{"token": "no"}').value()).json == {"revoked": 0}
 
 
 def test_bodies_of_other_kinds(api):
