@@ -166,7 +166,9 @@ class ConsoleProxyService(Service):
         return {name: assembly.listener_of(name, bases[protocol], config) for name, protocol in self._protocols.items()}
 
     def _make_api(self, config: Config) -> ApiListener:
-        return api_assembly.listener(config, self._own_store, self._store.run, self.ready, self._reactor)
+        return api_assembly.listener(
+            config, self._own_store, self._store.run, self.ready, self._waiting_room, self._reactor
+        )
 
     def _make_listener(self, config: Config, protocol: Protocol) -> Listener:
         """What all listeners of a protocol have in common."""
@@ -203,6 +205,7 @@ class ConsoleProxyService(Service):
         """Accept clients."""
         super().startService()
         assembly.warn(self._config)
+        api_assembly.warn(self._config)
         self._store.start()
         if self._spice is not None:
             self._spice.start()
@@ -227,13 +230,14 @@ class ConsoleProxyService(Service):
         try:
             config = self._config.again()
             listeners = self._make_listeners(config, {place.listener: [place.address] for place in self._places})
-            api = self._make_api(config) if self._api is not None else None
+            api = self._make_api(config) if self._api is not None and config.api_listen else None
             surroundings = self._surroundings(config)
             audit = AuditLog(config.path("consoleproxy", "audit_log"))
         except ConsoleProxyError as error:
             _log.error("the options stay as they were: {error}", error=error)
         else:
             assembly.warn(config)
+            api_assembly.warn(config)
             changed = [
                 f"[{group}] {name}"
                 for group, name in NEEDS_RESTART

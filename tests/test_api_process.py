@@ -1,8 +1,10 @@
 """The API of the real service, asked over real sockets and by the real command."""
 
+import contextlib
 import http.client
 import json
 import signal
+import socket
 import ssl
 import subprocess
 import time
@@ -13,6 +15,7 @@ from rfbproxy.reasons import CloseReason
 from tests.certificates import certificate
 from tests.peers import SERVER_INIT, WebSocket, echo, enter, refusal, target
 from tests.proxy_process import BIN, TIMEOUT_S, Proxy, free_port, run, running, until
+from tests.test_startup import hand_over
 
 TOKEN = "the-token-of-the-api"
 ENDS_WITHIN_S = 2.0
@@ -292,6 +295,37 @@ def test_without_a_host_it_listens_on_loopback_and_a_reload_keeps_it(tmp_path, l
         assert ask(port, "GET", "/v1/consoles")[0] == 401
         assert ask(port, "GET", "/v1/consoles", token="another token")[0] == 200
         assert proxy.stop() == 0
+
+
+def test_a_socket_that_was_handed_over(tmp_path):
+    (tmp_path / "token").write_text(TOKEN)
+    proxy = Proxy(tmp_path, "api_listen = 8775\napi_token_file = token")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        hand_over(proxy, [listening], {"LISTEN_FDNAMES": "api"})
+        try:
+            assert ask(listening.getsockname()[1], "GET", "/v1/sessions") == (200, {"sessions": []})
+            assert "listening for the API on 127.0.0.1" in proxy.log
+            assert "(handed over)" in proxy.log
+        finally:
+            assert proxy.stop() == 0
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("[::1]", False), ("0.0.0.0", True)])
+def test_in_clear_on_a_network_there_is_a_warning(tmp_path, host, warned):
+    _, started = serving(tmp_path, listen=host + ":{port}")
+    with started as proxy:
+        assert ("the API is offered in clear on 0.0.0.0:" in proxy.log) is warned
+
+
+def test_connections_of_strangers_are_bounded(tmp_path):
+    port, started = serving(tmp_path, "max_unauthenticated_per_source = 5")
+    with started as proxy, contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(6)]
+        silent[0].settimeout(TIMEOUT_S)
+        with contextlib.suppress(ConnectionResetError):
+            assert silent[0].recv(1) == b""
+        assert ask(port, "GET", "/v1/consoles")[0] == 200
+        assert "is dropped without a token" in proxy.log
 
 
 def test_an_api_alone_is_a_service_too(tmp_path):

@@ -1,7 +1,7 @@
 """The listener of the API: HTTP, and TLS where there is a certificate; the first byte of a connection tells which."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IDelayedCall, IOpenSSLServerConnectionCreator, IProtocol
@@ -11,7 +11,9 @@ from twisted.web import http
 from twisted.web.server import Site
 
 from rfbproxy.api.resource import Api, ApiRequest, ApiRules
+from rfbproxy.client.factory import source_of
 from rfbproxy.client.tls import TLS_HANDSHAKE, inside_tls
+from rfbproxy.client.waiting_room import Place, WaitingRoom
 
 IDLE_S = 30.0  # of a connection between its bytes, so of a request's head and body too
 
@@ -33,11 +35,13 @@ class ApiListener:
         rules: how requests are answered.
         clock: the reactor.
         tls: the TLS side of clients that come in encrypted; None: there is no certificate.
+        waiting_room: where connections are counted, beside those of clients that want consoles.
     """
 
     rules: ApiRules
     clock: Any
     tls: IOpenSSLServerConnectionCreator | None = None
+    waiting_room: WaitingRoom = field(default_factory=WaitingRoom)
 
     def site(self) -> Site:
         """What speaks HTTP."""
@@ -59,7 +63,8 @@ class ApiFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """See `IProtocolFactory`."""
-        connection = ApiConnection(self._listener, self._site.buildProtocol(addr), self._connections.discard)
+        channel = self._site.buildProtocol(addr)
+        connection = ApiConnection(self._listener, source_of(addr), channel, self._connections.discard)
         self._connections.add(connection)
         return connection
 
@@ -76,8 +81,12 @@ class ApiConnection(Protocol):
         gone: told when the connection is lost.
     """
 
-    def __init__(self, listener: ApiListener, channel: Any, gone: Callable[["ApiConnection"], None]) -> None:
+    def __init__(
+        self, listener: ApiListener, source: str, channel: Any, gone: Callable[["ApiConnection"], None]
+    ) -> None:
         self._listener = listener
+        self._source = source
+        self._place = Place(listener.waiting_room, self.abort)
         self._channel = channel
         self._gone = gone
         self._owner: IProtocol | None = None
@@ -85,6 +94,7 @@ class ApiConnection(Protocol):
 
     def connectionMade(self) -> None:
         """Wait for the first byte."""
+        self._place.take(self._source)
         self._deadline = self._listener.clock.callLater(IDLE_S, self._too_late)
 
     def dataReceived(self, data: bytes) -> None:
@@ -99,6 +109,7 @@ class ApiConnection(Protocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Pass on."""
         self._stop_waiting()
+        self._place.leave()
         if self._owner is not None:
             self._owner.connectionLost(reason)
         self._gone(self)

@@ -90,6 +90,7 @@ def test_it_answers_for_an_sql_store(reactor):
     assert reactor.result(store.ping()) is None
     assert reactor.result(store.find("T")) == token
     assert reactor.result(store.find("\ud800")) is None
+    assert reactor.result(store.run(lambda: inner.find("T"))) == token
     assert reactor.result(store.purge(token.expires)) == 1
     assert reactor.result(store.find("T")) is None
     reactor.result(store.stop())
