@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def console_create(parsed: argparse.Namespace, config: Config) -> object:
     """Issue a token for one console."""
+    if parsed.port == 0 and parsed.tls_port is None:
+        parsed.parser.error("argument --port: '0' is not a port; 1 to 65535 is, and 0 beside --tls-port")
     if parsed.record:
         raise ConfigError("--record: this version does not record, so the console would not be recorded")
     if parsed.vmware and (parsed.instance is None or parsed.type in SPICE_TYPES):
@@ -278,7 +280,7 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
         *parents: argparse.ArgumentParser,
     ) -> argparse.ArgumentParser:
         added: argparse.ArgumentParser = to.add_parser(name, parents=[after, *parents], help=what, description=what)
-        added.set_defaults(command=command)
+        added.set_defaults(command=command, parser=added)
         return added
 
     _add_view(add(commands, "view", view, "show one machine: run a proxy for it and print the URL to open"))

@@ -39,12 +39,12 @@ def test_create_prints_token_url_type_expiry_and_instance(store):
 
 @pytest.mark.parametrize(("console_type", "base"), [
     ("xvpvnc", "http://127.0.0.1:6081/console?token="),
-    ("spice-html5", "http://127.0.0.1:6082/spice_auto.html?token="),
-    ("spice-direct", "http://127.0.0.1:6082/console.vv?token="),
+    ("spice-html5", "http://127.0.0.1:{spice_port}/?token="),
+    ("spice-direct", "http://127.0.0.1:{spice_port}/console.vv?token="),
 ])  # fmt: skip
 def test_other_types_get_their_own_base(store, console_type, base):
     created = store.console("create", "--type", console_type, "--host", "h", "--port", "1")
-    assert created["url"] == base + created["token"]
+    assert created["url"] == base.format(spice_port=store.spice_port) + created["token"]
 
 
 def test_json_may_stand_before_or_after_the_command(store):
@@ -314,14 +314,14 @@ DIRECT = ("create", "--type", "spice-direct", "--host", "192.0.2.7", "--port", "
 def test_a_console_for_native_spice_viewers_has_a_file_for_them(store):
     created = store.console(*DIRECT, "--instance", "an-instance", "--tls-port", "5901")
     assert list(created) == ["token", "url", "type", "expires", "instance", "vv"]
-    assert created["url"] == f"http://127.0.0.1:6082/console.vv?token={created['token']}"
+    assert created["url"] == f"http://127.0.0.1:{store.spice_port}/console.vv?token={created['token']}"
     assert created["vv"] == (
         "[virt-viewer]\n"
         "type=spice\n"
         f"host={created['token']}\n"
-        "port=6082\n"
+        f"port={store.spice_port}\n"
         "title=an-instance\n"
-        "proxy=http://127.0.0.1:6082\n"
+        f"proxy=http://127.0.0.1:{store.spice_port}\n"
         "delete-this-file=1\n"
     )
     assert "192.0.2.7" not in created["vv"]
