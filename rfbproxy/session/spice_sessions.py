@@ -119,13 +119,13 @@ class SpiceSessions:
             return None
         try:
             claim = await self._table.claim(hash_, id_, client, self._now, take_over=take_over)
-            if claim is not None and not is_wanted():
-                await self._table.end(hash_, id_)
-                raise Refused(CloseReason.CLIENT_CLOSED, "client left during the handshake")
         except StoreError as error:
             raise _failed(error) from error
         if claim is None:
             return None
+        if not is_wanted():
+            await self._take_back(hash_, id_)
+            raise Refused(CloseReason.CLIENT_CLOSED, "client left during the handshake")
         if (present := self._ours.pop(hash_, None)) is not None:
             present.end(Refused(CloseReason.POLICY, "another viewer has taken over"))
         following = self.returning(hash_, client)
@@ -133,6 +133,12 @@ class SpiceSessions:
         session = self._ours[hash_] = SpiceSession(id_, token, client, where)
         self._look_after()
         return session
+
+    async def _take_back(self, hash_: str, id_: str) -> None:
+        try:
+            await self._table.end(hash_, id_)
+        except StoreError as error:
+            _log.warn("SPICE sessions are not shared: {error}", error=error)
 
     async def join(self, token: ConsoleToken, connection_id: int, client: str) -> SpiceSession:
         """The session that a link belongs to whose main is in another process.
