@@ -55,6 +55,7 @@ class SpiceSession:
     _links: dict[Link, tuple[int, int]] = field(default_factory=dict)  # by channel type and id
     _relayed: tuple[int, int] = (0, 0)  # by links that have ended
     _elsewhere: tuple[int, int] = (0, 0)  # by links in other processes
+    _ended: Refused | None = None
 
     @property
     def policy(self) -> Policy:
@@ -72,8 +73,10 @@ class SpiceSession:
         """A link wants to be one of this session; `leave` must follow.
 
         Raises:
-            Refused: policy or limit.
+            Refused: policy or limit, or what the session ended for.
         """
+        if self._ended is not None:
+            raise self._ended
         name = channel_name(asked.channel_type)
         if not self.policy.allows(asked.channel_type):
             raise _not_available(CloseReason.POLICY, f"the token does not allow the channel {name}")
@@ -109,7 +112,8 @@ class SpiceSession:
         self._elsewhere = _sum([(0, 0), *((row.bytes_to_client, row.bytes_to_target) for row in rows)])
 
     def end(self, refused: Refused) -> None:
-        """End all links."""
+        """End all links, and let no more in."""
+        self._ended = self._ended or refused
         for link in list(self._links):
             link.end(refused)
 
