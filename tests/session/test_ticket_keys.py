@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from rfbproxy.errors import ConfigError
 from rfbproxy.secret import Secret
 from rfbproxy.session import ticket_keys
-from rfbproxy.session.ticket_keys import KEY_LIFE_S, KEY_USES, KEYS_AHEAD, TicketKeys
+from rfbproxy.session.ticket_keys import KEY_LIFE_S, KEY_USES, KEYS_AHEAD, OVERDUE, TicketKeys
 from rfbproxy.spice import TicketKey
 from rfbproxy.spice.ticket import seal
 
@@ -104,14 +104,32 @@ def test_uses_are_counted_anew_for_each_key(keys, clock, thread):
     assert {keys.take() for _ in range(KEY_USES)} == {"key 1"}
 
 
-@pytest.mark.parametrize("takes", [KEY_USES + 1, 10 * KEY_USES])
+@pytest.mark.parametrize("takes", [KEY_USES + 1, OVERDUE * KEY_USES])
 def test_nobody_waits_for_a_successor_that_is_not_there_yet(keys, made, clock, thread, takes):
-    clock.advance(2 * KEY_LIFE_S)
+    clock.advance((OVERDUE - 1) * KEY_LIFE_S)
     assert {keys.take() for _ in range(takes)} == {"key 0"}
     assert made == ["key 0"], "none is made on the reactor's thread, whatever strangers ask for"
     assert len(thread.waiting) == 1, "and one at a time beside it"
     thread.run()
     assert keys.take() == "key 1"
+
+
+def test_unless_it_is_overdue(keys, made, clock, thread):
+    for _ in range(OVERDUE * KEY_USES):
+        keys.take()
+    assert made == ["key 0"]
+    assert {keys.take() for _ in range(OVERDUE * KEY_USES)} == {"key 1"}
+    clock.advance(OVERDUE * KEY_LIFE_S)
+    assert keys.take() == "key 2"
+    assert len(thread.waiting) == 1
+
+
+def test_one_that_is_overdue_is_replaced_by_what_is_there(keys, made, clock, thread):
+    keys.take()
+    thread.run()
+    clock.advance(OVERDUE * KEY_LIFE_S)
+    assert keys.take() == "key 1"
+    assert made == ["key 0", "key 1"]
 
 
 def test_a_few_are_kept_ahead_and_no_more(keys, made, thread):
