@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from rfbproxy.client.listener import LINGER_S
-from rfbproxy.client.spice import NativeSpiceStream, Tunnel
+from rfbproxy.client.spice import EARLY_LIMIT, NativeSpiceStream, Tunnel
 from rfbproxy.client.waiting_room import WaitingRoom
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.spice_visit import SpiceVisit
@@ -220,10 +220,65 @@ def test_wire_X9_early_bytes_are_kept():
 
 
 def test_wire_X9_but_not_too_many():
+    """As many as are sent on the chance that the answer is yes; who sends more wants something else."""
     viewer = tunnel(CONNECT + LINK)
+    viewer.send(bytes(EARLY_LIMIT - len(LINK)))
+    assert not viewer.transport.aborted
+    viewer.stream.accept()
+    assert len(viewer.stream._buffer) == EARLY_LIMIT
+    viewer = tunnel(CONNECT + LINK)
+    viewer.send(bytes(EARLY_LIMIT - len(LINK)), b"!")
+    assert viewer.transport.aborted
+    assert viewer.received() == b""
+
+
+def test_nor_once_it_is_answered():
+    viewer = tunnel(CONNECT + LINK)
+    viewer.stream.accept()
     while not viewer.transport.paused:
         viewer.send(bytes(4096))
     assert len(viewer.stream._buffer) <= BUFFER_LIMIT + 4096
+
+
+def test_the_visit_reads_nothing_before_it_has_answered():
+    viewer = tunnel(CONNECT + LINK)
+    got = []
+    viewer.stream.receive().addCallback(got.append)
+    assert got == []
+    viewer.stream.accept()
+    assert got == [LINK]
+
+
+@pytest.mark.parametrize("cut", [None, 1, 7])
+def test_tls_that_comes_early_is_answered_in_clear_first(pem, cut):  # noqa: F811
+    viewer = TlsCaller(pem, is_spice=True)
+    viewer.send(CONNECT)
+    with pytest.raises(SSL.WantReadError):
+        viewer.tls.do_handshake()
+    hello = viewer.tls.bio_read(65536)
+    for at in range(0, len(hello), cut or len(hello)):
+        viewer.send(hello[at : at + (cut or len(hello))])
+    assert viewer.received() == b""
+    assert not viewer.stream.inside_tls
+    viewer.stream.accept()
+    assert viewer.stream.inside_tls
+    answered = viewer.received()
+    assert answered.startswith(ACCEPTED)
+    viewer.tls.bio_write(answered[len(ACCEPTED) :])
+    viewer.exchange()
+    viewer.say(LINK)
+    assert read(viewer.stream) == LINK
+    viewer.stream.send(samples.REPLY_MAIN)
+    viewer.exchange()
+    assert viewer.heard() == samples.REPLY_MAIN
+
+
+def test_tls_that_comes_early_to_one_that_is_refused(pem):  # noqa: F811
+    viewer = TlsCaller(pem, is_spice=True)
+    viewer.send(CONNECT + CLIENT_HELLO)
+    viewer.stream.close_because(Refused(CloseReason.TOKEN_UNKNOWN, "for the log"))
+    ((status, _, body),) = answers(viewer.received())
+    assert (status, body.decode()) == (401, f"{CloseReason.TOKEN_UNKNOWN.sentence}\n"), "in clear"
 
 
 @pytest.mark.parametrize("cut", [None, 1, 7])
@@ -296,12 +351,13 @@ def test_a_connect_that_is_half_closed_at_once_still_hears_its_answer():
     assert answers(viewer.received())[0][0] == 401
 
 
-@pytest.mark.parametrize("accepted", [False, True])
-def test_tls_inside_it_where_there_is_no_certificate(accepted, log):
-    viewer = tunnel(CONNECT)
-    if accepted:
-        viewer.stream.accept()
-    viewer.send(CLIENT_HELLO)
+@pytest.mark.parametrize("early", [False, True])
+def test_tls_inside_it_where_there_is_no_certificate(early, log):
+    viewer = tunnel(CONNECT, *[CLIENT_HELLO] * early)
+    assert not viewer.transport.aborted
+    viewer.stream.accept()
+    assert viewer.received() == ACCEPTED
+    viewer.send(*[CLIENT_HELLO] * (not early))
     assert viewer.transport.aborted
     assert not viewer.stream.inside_tls
     assert any("TLS inside its CONNECT" in (formatEvent(event) or "") for event in log)
