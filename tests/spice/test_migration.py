@@ -1,7 +1,7 @@
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rfbproxy.errors import RemoteProtocolError
@@ -85,6 +85,8 @@ BROKEN = {
     "a host that is no ASCII": switch(host="höst\0".encode()),
     "a host with a line of its own": switch(host=b"a\r\nb\0"),
     "a host that is no UTF-8": switch(host=b"\xff\0"),
+    "a host of 256 characters": switch(host=b"a" * 256 + b"\0"),
+    "no port": switch(port=0, tls_port=0),
     "too short": switch()[:19],
     "nothing": b"",
 }
@@ -104,6 +106,7 @@ def test_what_is_broken(name):
     st.none() | st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), min_size=1, max_size=100),
 )
 def test_P2_any_destination(host, port, tls_port, subject):
+    assume(port or tls_port)
     destination = Destination(host, port, tls_port, subject)
     assert Destination.parse(destination.pack()) == destination
 
