@@ -1,7 +1,9 @@
+import socket
+
 import pytest
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport, ISystemHandle, ITCPTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -9,7 +11,7 @@ from zope.interface import directlyProvides, implementer
 from zope.interface.verify import verifyObject
 
 from rfbproxy.stream import BUFFER_LIMIT
-from rfbproxy.transport import CLOSE_TIMEOUT_S, TransportStream, end_sending
+from rfbproxy.transport import CLOSE_TIMEOUT_S, TransportStream, end_sending, make_interactive
 
 
 @implementer(ITCPTransport)
@@ -208,6 +210,20 @@ def test_a_loss_without_an_end_is_both(stream, transport):
 def test_the_connection_is_set_up_for_a_person(stream, transport):
     assert transport.options == {"nodelay": True, "keepalive": True}
     verifyObject(IHalfCloseableProtocol, stream.protocol)
+
+
+def test_a_peer_that_vanishes_is_noticed_within_about_a_minute():
+    with socket.socket() as handle:
+
+        @implementer(ISystemHandle)
+        class SystemTransport(TcpTransport):
+            def getHandle(self):
+                return handle
+
+        make_interactive(SystemTransport())
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        idle, interval, count = (handle.getsockopt(socket.IPPROTO_TCP, option) for option in options)
+    assert 30 <= idle + interval * count <= 60
 
 
 def test_a_transport_without_such_options(stream):

@@ -160,6 +160,18 @@ class TestMove:
             assert one.purge(now) == 0
         assert claim(one, "e", now=NOW + 600).moved_to is None
 
+    def test_a_session_that_outlives_that_is_joined_where_it_is(self, one, other):
+        claim(one, "a")
+        one.move(T, "a", NODE2, NOW + 5)
+        claim(one, "b", now=NOW + 4)
+        one.begin(T, "b", 8, NOW + 4)
+        one.keep({"b": T}, NOW + 10)
+        assert other.find(T, 8, NOW + 10).moved_to == NODE2
+        one.end(T, "b")
+        assert claim(other, "c", now=NOW + 10).moved_to is None
+        other.begin(T, "c", 9, NOW + 10)
+        assert one.find(T, 9, NOW + 10).moved_to is None
+
     def test_the_last_move_counts(self, one):
         claim(one, "a")
         one.move(T, "a", NODE2, NOW + 600)
@@ -178,6 +190,16 @@ class TestChannels:
         assert one.take_channels("a") == [ChannelRow("display", 1 << 40, 3), ChannelRow("display", 5, 6)]
         assert one.take_channels("a") == []
         assert one.take_channels("b") == [ChannelRow("cursor", 7, 8)]
+
+    def test_what_they_have_relayed_so_far_is_told_as_often_as_one_asks(self, one, other):
+        one.note_channel("a", "link2", "inputs", 5, 6, NOW)
+        other.note_channel("a", "link1", "display", 1, 2, NOW)
+        other.note_channel("b", "link1", "cursor", 7, 8, NOW)
+        for table in (one, other, one):
+            assert table.channels(["a", "c"]) == {"a": [ChannelRow("display", 1, 2), ChannelRow("inputs", 5, 6)]}
+        assert one.channels([]) == {}
+        one.take_channels("a")
+        assert other.channels(["a", "b"]) == {"b": [ChannelRow("cursor", 7, 8)]}
 
     def test_two_that_add_the_same_one_at_once(self, one, other, monkeypatch):
         done = SpiceSessionTable._done

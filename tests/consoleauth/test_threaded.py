@@ -111,6 +111,7 @@ def test_it_answers_for_spice_sessions(reactor):
     reactor.result(sessions.keep({"a": "T"}, 10))
     assert reactor.result(sessions.living(["a", "b"], LIVE_S)) == {"a"}
     reactor.result(sessions.note_channel("a", "l", "display", 1, 2, 0))
+    assert reactor.result(sessions.channels(["a"])) == {"a": [ChannelRow("display", 1, 2)]}
     assert reactor.result(sessions.take_channels("a")) == [ChannelRow("display", 1, 2)]
     reactor.result(sessions.move("T", "a", location, 100))
     assert reactor.result(sessions.claim("T", "b", "", 20, take_over=False)).moved_to == location
