@@ -160,6 +160,8 @@ class Link:
         self.bench.dialler.waiting.callback(self.target)
 
     def reply(self):
+        if self.target.sides and not self.target.securing.called:
+            self.target.secured()
         self.target.deliver(samples.REPLY_MAIN)
 
     def accept(self):
@@ -208,18 +210,21 @@ class SpiceBench(Bench):
 
     Args:
         spice: fields of `SpiceRules`.
-        beside: another process with the same table and clock.
+        beside: another process with the same table and clock, which may step.
+
+    Attributes:
+        steps: seconds that the wall clock was set forward by, of all processes; what `clock` measures goes on.
     """
 
     def __init__(self, way_in="browser", *, spice=None, beside=None, **rules):
         self.way_in = way_in
+        self.steps = beside.steps if beside is not None else []
         self.table = Table(is_shared=beside is not None)
         self._spice_rules = SpiceRules(**spice or {})
         super().__init__(clock=beside and beside.clock, **rules)
 
     def spice_surroundings(self):
-        wall_clock = lambda: STARTED + self.clock.seconds()  # noqa: E731
-        self.sessions = SpiceSessions(self.table, self.clock, wall_clock)
+        self.sessions = SpiceSessions(self.table, self.clock, lambda: STARTED + self.clock.seconds() + sum(self.steps))
         return SpiceSurroundings(self._spice_rules, self.sessions, Keys(), FakeTls())
 
     @property
@@ -250,6 +255,17 @@ class SpiceBench(Bench):
         self.clear(link)
         return link
 
+    def join(self, channel=(INPUTS, 0), **stored):
+        """A channel of a session whose main is in another process, as it relays."""
+        link = self.ask(channel, SESSION_ID)
+        for step in MAIN_STEPS[self.way_in]:
+            if step is AUTHORISED:
+                link.authorise(**stored)
+            else:
+                step[1](link)
+        self.clear(link)
+        return link
+
     def channel(self, channel=(INPUTS, 0), connection_id=SESSION_ID, **fields):
         """Another channel of main's session, as it relays."""
         link = self.ask(channel, connection_id, **fields).walk(CHANNEL_STEPS[self.way_in])
@@ -267,4 +283,4 @@ class SpiceBench(Bench):
         assert self.clock.getDelayedCalls() == []
         self.limits.check(SOURCE)
         assert not self.sessions.has(TOKEN_HASH, NETWORK)
-        assert self.table.is_free(STARTED + self.clock.seconds())
+        assert self.table.is_free(STARTED + self.clock.seconds() + sum(self.steps))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rfbproxy.consoleauth import Grant, Location
+from rfbproxy.consoleauth import ChannelRow, Grant, Location
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.spice_entrance import LinkRefusal
 from rfbproxy.session.spice_session import LINKS_LIMIT, SpiceSession, location_of
@@ -17,6 +17,7 @@ class FakeLink:
     def __init__(self, to_client=0, to_target=0):
         self.bytes = (to_client, to_target)
         self.ended = []
+        self.noted = 0
         self.on_end = lambda: None
 
     def end(self, refused):
@@ -25,6 +26,9 @@ class FakeLink:
 
     def relayed(self):
         return self.bytes
+
+    def note(self):
+        self.noted += 1
 
 
 def asked(channel_type, channel_id=0):
@@ -58,8 +62,9 @@ def test_where_the_machine_is_comes_from_the_token():
 
 @pytest.mark.parametrize("channel_type", sorted(USUAL_CHANNELS))
 def test_picture_keys_and_sound_are_allowed_unsaid(session, channel_type):
-    session.enter(FakeLink(), asked(channel_type))
-    assert session.links == 1
+    link = FakeLink()
+    session.enter(link, asked(channel_type))
+    assert session.links == [link]
 
 
 @pytest.mark.parametrize("channel_type", UNUSUAL)
@@ -68,7 +73,7 @@ def test_all_else_is_refused_unless_the_token_allows_it(channel_type):
     refusal = refused(session, channel_type)
     assert refusal.reason is CloseReason.POLICY
     assert channel_type.name.lower() in refusal.detail
-    assert session.links == 0
+    assert session.links == []
     make_session(allow_channels=(channel_type.name.lower(),)).enter(FakeLink(), asked(channel_type))
 
 
@@ -110,7 +115,7 @@ def test_there_are_only_so_many_links(session):
     assert refused(session, INPUTS).reason is CloseReason.LIMIT
     session.leave(links[7])
     session.enter(FakeLink(), asked(INPUTS))
-    assert session.links == LINKS_LIMIT
+    assert len(session.links) == LINKS_LIMIT
 
 
 # What they are called, and what they relay
@@ -148,7 +153,7 @@ def test_bytes_of_all_links_are_told_of_those_that_live_and_those_that_have_ende
     assert session.relayed() == (205, 3020)
     session.leave(main)
     assert session.relayed() == (205, 3020)
-    assert session.links == 0
+    assert session.links == []
 
 
 def test_who_never_was_a_link_leaves_nothing_and_nobody_leaves_twice(session):
@@ -160,6 +165,52 @@ def test_who_never_was_a_link_leaves_nothing_and_nobody_leaves_twice(session):
     assert session.relayed() == (1, 2)
 
 
+def test_what_has_ended_lets_nobody_in(session):
+    why = Refused(CloseReason.POLICY, "the test ends")
+    session.end(why)
+    session.end(Refused(CloseReason.SHUTDOWN, "too late to be why"))
+    with pytest.raises(Refused) as caught:
+        session.enter(FakeLink(), asked(MAIN))
+    assert caught.value is why
+    assert session.links == []
+
+
+def test_what_links_elsewhere_relayed_counts_beside_those_that_are_here(session):
+    session.enter(FakeLink(1, 10), asked(MAIN))
+    assert session.relayed_everywhere() == (1, 10)
+    for rows in ([ChannelRow("display", 100, 20), ChannelRow("inputs", 1, 2)], [ChannelRow("display", 101, 22)]):
+        session.count_elsewhere(rows)
+        assert session.relayed_everywhere() == (102, 32)
+    assert session.relayed() == (1, 10)
+
+
+# Whose certificate its target must show
+
+
+@pytest.mark.parametrize(
+    ("grant", "tls_port", "name", "must_be"),
+    [
+        ({}, 5902, "node1", False),
+        ({"tls_name": "vm.example"}, 5902, "vm.example", True),
+        ({"host_subject": "CN=vm"}, 5902, "node1", True),
+        ({"tls_name": "vm.example"}, None, "vm.example", False),
+        ({"host_subject": "CN=vm"}, None, "node1", False),
+    ],
+)
+def test_a_token_that_says_whose_it_is_wants_to_see_it(grant, tls_port, name, must_be):
+    token = console_token(host="node1", tls_port=tls_port, grant=Grant(**grant))
+    session = SpiceSession("0123456789abcdef", token, "192.0.2.1", location_of(token))
+    assert (session.certificate_name, session.must_be_secured) == (name, must_be)
+    session.secured = True
+    assert session.must_be_secured, "once its target was found to want it"
+
+
+def test_the_name_that_it_says_is_not_that_of_another_host():
+    token = console_token(host="node1", tls_port=5902, grant=Grant(tls_name="vm.example"))
+    session = SpiceSession("0123456789abcdef", token, "192.0.2.1", Location("node2", 5901, 5902))
+    assert (session.certificate_name, session.must_be_secured) == ("node2", True)
+
+
 def test_all_links_are_ended_even_as_they_leave(session):
     why = Refused(CloseReason.POLICY, "the test ends")
     links = [FakeLink() for _ in range(3)]
@@ -168,6 +219,6 @@ def test_all_links_are_ended_even_as_they_leave(session):
         session.enter(link, asked(DISPLAY, channel_id))
     session.end(why)
     assert [link.ended for link in links] == [[why]] * 3
-    assert session.links == 0
+    assert session.links == []
     session.end(why)
     assert [link.ended for link in links] == [[why]] * 3

@@ -3,7 +3,7 @@
 from math import ceil
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent
 
@@ -11,11 +11,15 @@ from rfbproxy.consoleauth import ChannelRow, Grant, Location
 from rfbproxy.consoleauth.spice_sessions import LIVE_S
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.spice_sessions import (
+    ELSEWHERE_S,
+    FINISH_S,
     GRACE_S,
     KEEP_S,
     LOOK_S,
+    LOOKS_MISSED,
     PATIENCE_S,
     RETURN_S,
+    SHUTDOWN_S,
     SpiceSessions,
 )
 from rfbproxy.spice import LinkError, LinkMess
@@ -26,20 +30,29 @@ from tests.session.test_spice_session import FakeLink
 CLIENT, STRANGER = "192.0.2.1", "203.0.113.1"
 NODE2 = Location("node2", 0, 5901, "CN=node2")
 ENDED = Refused(CloseReason.CLIENT_CLOSED, "the test ends")
+CLOSING = Refused(CloseReason.SHUTDOWN, "the test ends")
 
 
 class Process:
-    """One proxy, whose clock and table it shares with others."""
+    """One proxy, whose clock and table it shares with others.
 
-    def __init__(self, clock=None, table=None):
+    Attributes:
+        steps: seconds that the wall clock was set forward by.
+    """
+
+    def __init__(self, clock=None, table=None, steps=None):
         self.clock = clock or Clock()
         self.table = table or Table()
-        self.sessions = SpiceSessions(self.table, self.clock, lambda: STARTED + self.clock.seconds())
+        self.steps = [] if steps is None else steps
+        self.sessions = SpiceSessions(self.table, self.clock, self.wall_clock)
         self.wanted = True
         self.mains = {}
 
     def other(self):
-        return Process(self.clock, Table(is_shared=True))
+        return Process(self.clock, Table(is_shared=True), self.steps)
+
+    def wall_clock(self):
+        return STARTED + self.clock.seconds() + sum(self.steps)
 
     def wait(self, coroutine):
         outcome = []
@@ -71,9 +84,9 @@ class Process:
         self.sessions.note(session, f"link {channel[0]:d}", "inputs", (0, 0))
         return session, link
 
-    def finish(self, session):
+    def finish(self, session, why=ENDED):
         session.leave(self.mains[session.id])
-        return self.wait(self.sessions.finish(session, ENDED))
+        return self.wait(self.sessions.finish(session, why))
 
     def advance(self, seconds):
         """Pass time as it passes: in small steps."""
@@ -81,7 +94,7 @@ class Process:
 
     @property
     def now(self):
-        return int(STARTED + self.clock.seconds())
+        return int(self.wall_clock())
 
 
 @pytest.fixture
@@ -232,23 +245,77 @@ def test_wire_S34_a_second_main_takes_over_where_it_may(here, there, where):
     assert not second.table.is_free(second.now)
 
 
-def test_who_takes_over_ends_the_first_before_the_table_is_asked(here):
+def test_who_takes_over_ends_the_first_once_the_table_has_let_it(here):
     first = here.begin()
     here.table.held = {"claim"}
     outcome = here.beginning("b", take_over=True)
-    assert len(here.mains["a"].ended) == 1
-    here.finish(first)
+    assert here.mains["a"].ended == []
+    assert here.sessions.find(TOKEN_HASH, SESSION_ID, CLIENT) is first
     here.table.answer()
+    assert len(here.mains["a"].ended) == 1
     assert outcome[0].id == "b"
+    here.finish(first)
+    assert here.sessions.has(TOKEN_HASH, CLIENT)
+    assert not here.table.is_free()
 
 
-def test_a_take_over_that_the_table_fails_ends_the_first_all_the_same(here):
+def test_a_take_over_that_the_table_fails_ends_nobody(here):
     first = here.begin()
     here.table.broken = {"claim"}
     refused(here.beginning("b", take_over=True), CloseReason.INTERNAL)
+    assert here.mains["a"].ended == []
+    assert here.sessions.find(TOKEN_HASH, SESSION_ID, CLIENT) is first
     here.finish(first)
     here.table.broken = set()
     assert here.beginning("c")[0].id == "c"
+
+
+@pytest.mark.parametrize("is_first_there", [False, True])
+def test_of_mains_that_take_over_at_once_the_last_is_left_alone(here, is_first_there):
+    """Of all that the table was asked for at once, exactly one session is tracked, kept and joined."""
+    if is_first_there:
+        here.begin("0")
+    here.table.held = {"claim"}
+    outcomes = {id_: here.beginning(id_, take_over=True) for id_ in "abc"}
+    assert here.table.asked.count("claim") == 1 + is_first_there, "one after the other"
+    for id_, outcome in outcomes.items():
+        here.table.answer()
+        (session,) = outcome
+        here.mains[id_] = FakeLink()
+        session.enter(here.mains[id_], LinkMess(0, MAIN, 0))
+    here.table.held = set()
+    assert {id_: len(main.ended) for id_, main in here.mains.items() if main.ended} == dict.fromkeys(
+        ["0", "a", "b"] if is_first_there else ["a", "b"], 1
+    )
+    here.sessions.told_id(outcomes["c"][0], SESSION_ID)
+    assert here.sessions.find(TOKEN_HASH, SESSION_ID, CLIENT) is outcomes["c"][0]
+    assert here.table.real.find(TOKEN_HASH, SESSION_ID, here.now).session == "c"
+    for id_ in "abc":
+        here.finish(outcomes[id_][0])
+    assert here.table.is_free()
+    assert_quiet(here)
+
+
+def test_who_is_taken_over_before_its_main_is_there_is_ended_all_the_same(here):
+    here.table.held = {"claim"}
+    outcomes = [here.beginning(id_, take_over=True) for id_ in "ab"]
+    here.table.held = set()  # the second is answered while the first is still being told of its own
+    here.table.answer()
+    (first,), (second,) = outcomes
+    with pytest.raises(Refused, match="taken over"):
+        first.enter(FakeLink(), LinkMess(0, MAIN, 0))
+    second.enter(FakeLink(), LinkMess(0, MAIN, 0))
+
+
+def test_of_mains_that_come_at_once_the_first_is_left_where_none_takes_over(here):
+    here.table.held = {"claim"}
+    outcomes = [here.beginning(id_) for id_ in "ab"]
+    here.table.answer()
+    here.table.held = set()
+    here.advance(PATIENCE_S + 0.3)
+    assert outcomes[0][0].id == "a"
+    refused(outcomes[1], CloseReason.POLICY, LinkError.PERMISSION_DENIED)
+    assert here.table.asked.count("claim") == 1
 
 
 # Joining
@@ -380,7 +447,7 @@ def test_without_sessions_nobody_looks(here, there):
     assert len(here.table.asked) == asked
     here.begin("b")
     here.advance(LOOK_S)
-    assert here.table.asked[-1] == "living", "and then they look again"
+    assert here.table.asked[-2:] == ["living", "channels"], "and then they look again"
 
 
 def test_a_session_that_ended_while_the_table_was_asked_is_not_ended_again(here):
@@ -403,10 +470,13 @@ def test_wire_S34_links_elsewhere_end_once_main_has(here, there):
     assert link.ended == []
     here.finish(session)
     there.advance(LOOK_S)
+    assert link.ended == [], "perhaps its process is about to keep it"
+    there.advance(LOOK_S)
     (ended,) = link.ended
     assert ended.reason is CloseReason.CLIENT_CLOSED
     joined.leave(link)
     there.sessions.note(joined, "link 3", "inputs", (1, 2))
+    here.advance(ELSEWHERE_S)
     assert_quiet(here, there)
 
 
@@ -472,11 +542,12 @@ def test_what_links_elsewhere_relayed_is_told_once_they_have_ended(here, there):
     joined, link = there.join()
     outcome = here.finish(session)
     assert outcome == []
-    there.advance(LOOK_S)
+    there.advance(LOOK_S * LOOKS_MISSED)
     assert len(link.ended) == 1
     joined.leave(link)
     there.sessions.note(joined, "link 3", "inputs", (100, 20))
-    there.advance(PATIENCE_S)
+    assert outcome == []
+    there.advance(ELSEWHERE_S - LOOK_S * LOOKS_MISSED)
     (rows,) = outcome
     assert ChannelRow("inputs", 100, 20) in rows
     assert sum(row.bytes_to_client for row in rows) == 100, "counted once"
@@ -489,7 +560,7 @@ def test_a_link_elsewhere_that_had_ended_before_is_told_too(here, there):
     joined.leave(link)
     there.sessions.note(joined, "link 3", "inputs", (100, 20))
     outcome = here.finish(session)
-    here.advance(PATIENCE_S)
+    here.advance(ELSEWHERE_S)
     assert outcome == [[ChannelRow("inputs", 100, 20)]]
 
 
@@ -507,12 +578,14 @@ def test_links_of_this_process_are_not_written_down(here):
     assert "note_channel" not in here.table.asked
 
 
-@pytest.mark.parametrize("call", ["end", "take_channels"])
+@pytest.mark.parametrize("call", ["end", "channels", "take_channels"])
 def test_a_table_that_fails_then_knows_of_no_links_elsewhere(here, there, call, log):
     session = here.begin()
     there.join()
     here.table.broken = {call}
-    assert here.finish(session) == [[]]
+    outcome = here.finish(session)
+    here.advance(ELSEWHERE_S if call == "take_channels" else 0)
+    assert outcome == [[]]
     assert any("channels elsewhere are unknown" in (formatEvent(event) or "") for event in log)
 
 
@@ -565,30 +638,30 @@ def test_a_viewer_returns_though_its_token_has_expired_since(here):
     first = here.begin(expires=int(STARTED) + 1)
     here.sessions.moved(first, NODE2)
     here.advance(RETURN_S - 0.1)
-    assert here.sessions.returning(TOKEN_HASH) is first.token
+    assert here.sessions.returning(TOKEN_HASH, CLIENT).token is first.token
     assert here.beginning("b")[0].location == NODE2
 
 
 def test_it_returns_once_and_may_try_more_often(here):
     here.sessions.moved(here.begin(), NODE2)
-    assert here.sessions.returning("b" * 64) is None
+    assert here.sessions.returning("b" * 64, CLIENT) is None
     for _ in range(3):
-        assert here.sessions.returning(TOKEN_HASH) is not None
+        assert here.sessions.returning(TOKEN_HASH, CLIENT) is not None
     here.begin("b")
-    assert here.sessions.returning(TOKEN_HASH) is None
+    assert here.sessions.returning(TOKEN_HASH, CLIENT) is None
 
 
 def test_viewers_that_never_return_are_forgotten(here):
     for digit in "0123456789":
         here.sessions.moved(here.begin(digit, token_hash=digit * 64), NODE2)
         here.advance(RETURN_S / 2)
-    assert len(here.sessions._returning) <= 2
+    assert len(here.sessions._returns) <= 2
 
 
 def test_and_not_for_ever(here):
     here.sessions.moved(here.begin(), NODE2)
     here.advance(RETURN_S)
-    assert here.sessions.returning(TOKEN_HASH) is None
+    assert here.sessions.returning(TOKEN_HASH, CLIENT) is None
 
 
 def test_where_the_machine_is_stays_known_while_the_token_lives(here):
@@ -607,5 +680,202 @@ def test_links_elsewhere_end_with_the_move(here, there):
     here.begin()
     _, link = there.join()
     here.sessions.moved(here.sessions.find(TOKEN_HASH, SESSION_ID, CLIENT), NODE2)
-    there.advance(LOOK_S)
+    there.advance(LOOK_S * LOOKS_MISSED)
     assert len(link.ended) == 1
+
+
+# Outages, and clocks that are set
+
+
+def begin_and_join(here, there):
+    session = here.begin()
+    joined, link = there.join()
+    here.advance(2 * LOOK_S)
+    return session, joined, link
+
+
+def assert_lives_on(here, there, session, link):
+    here.advance(LIVE_S)
+    assert here.mains["a"].ended == []
+    assert link.ended == []
+    assert here.sessions.find(TOKEN_HASH, SESSION_ID, CLIENT) is session
+    assert here.table.real.find(TOKEN_HASH, SESSION_ID, here.now).session == "a"
+    assert there.joining()[0].id == "a"
+
+
+@pytest.mark.parametrize("outage_s", range(LIVE_S - 1, LIVE_S + KEEP_S + 1))
+@pytest.mark.parametrize("later_s", [0.0, 0.5])
+def test_a_table_that_was_down_ends_no_link_elsewhere(here, there, outage_s, later_s):
+    """Whichever process finds the table again first, be it the one that keeps nothing."""
+    here.begin()
+    here.advance(later_s)
+    _, link = there.join()
+    here.table.broken = there.table.broken = {"keep", "living", "channels"}
+    here.advance(outage_s)
+    there.table.broken = set()
+    here.advance(LOOK_S / 2)
+    here.table.broken = set()
+    assert_lives_on(here, there, here.sessions.find(TOKEN_HASH, SESSION_ID, CLIENT), link)
+
+
+@pytest.mark.parametrize("step_s", [-10 * LIVE_S, -LIVE_S, -1, 1, LIVE_S, LIVE_S + 1, 10 * LIVE_S])
+def test_nor_does_a_wall_clock_that_is_set(here, there, step_s):
+    session, _, link = begin_and_join(here, there)
+    here.steps.append(step_s)
+    assert_lives_on(here, there, session, link)
+
+
+def test_one_that_is_set_back_keeps_nobody_for_longer(here, there):
+    begin_and_join(here, there)
+    here.steps.append(-10 * LIVE_S)
+    here.advance(2 * LOOK_S)
+    here.sessions.stop()
+    here.advance(LIVE_S + 1)
+    assert here.table.is_free(here.now)
+
+
+def test_one_look_that_misses_a_session_is_forgotten_by_the_next_that_sees_it(here, there):
+    _, _, link = begin_and_join(here, there)
+    living = there.table.living
+    for misses in [True, False] * 5:
+        there.table.living = (lambda *_: succeed(frozenset())) if misses else living
+        here.advance(LOOK_S)
+    assert link.ended == []
+
+
+def test_a_fault_of_ours_in_a_look_is_logged_and_looks_go_on(here, failures):
+    session = here.begin()
+    here.table.living = lambda *_: 1 / 0
+    here.advance(LOOK_S)
+    assert failures.pop()["log_failure"].check(ZeroDivisionError)
+    del here.table.living
+    here.advance(3 * LIVE_S)
+    assert here.sessions.find(TOKEN_HASH, SESSION_ID, CLIENT) is session
+    assert not here.table.is_free(here.now)
+
+
+# What links elsewhere relay
+
+
+def test_what_links_elsewhere_relay_is_known_while_they_do(here, there):
+    session, joined, link = begin_and_join(here, there)
+    assert session.relayed_everywhere() == (0, 0)
+    here.mains["a"].bytes = (3, 4)
+    there.sessions.note(joined, "link 3", "inputs", (100, 20))
+    here.advance(LOOK_S)
+    assert session.relayed_everywhere() == (103, 24)
+    assert session.relayed() == (3, 4)
+    there.sessions.note(joined, "link 3", "inputs", (200, 20))
+    here.advance(LOOK_S)
+    assert session.relayed_everywhere() == (203, 24), "what is told is the sum, and not more of it"
+    assert link.noted > 0, "they are asked to tell of it"
+
+
+# The order of things
+
+
+def test_a_move_and_the_end_happen_in_order_even_if_the_table_answers_late(here):
+    first = here.begin()
+    here.table.held = {"move", "end"}
+    here.sessions.moved(first, NODE2)
+    outcome = here.finish(first)
+    assert "end" not in here.table.asked, "it waits for its turn"
+    here.table.answer()
+    assert here.table.asked[-1] == "end"
+    assert outcome == []
+    here.table.answer()
+    assert outcome == [[]]
+    assert here.table.real.claim(TOKEN_HASH, "b", CLIENT, here.now, take_over=False).moved_to == NODE2
+
+
+def test_so_do_the_begin_and_the_move(here):
+    here.table.held = {"begin"}
+    first = here.begin()
+    here.sessions.moved(first, NODE2)
+    assert "move" not in here.table.asked
+    here.table.answer()
+    assert here.table.asked[-1] == "move"
+    assert here.table.real.find(TOKEN_HASH, SESSION_ID, here.now) is None, "nobody joins what has moved"
+    assert here.finish(first) == [[]]
+
+
+def test_what_fails_holds_up_nothing_that_follows(here, log):
+    here.table.broken = {"begin", "move"}
+    first = here.begin()
+    here.sessions.moved(first, NODE2)
+    assert here.finish(first) == [[]]
+    assert sum("SPICE sessions are not shared" in (formatEvent(event) or "") for event in log) == 2
+    assert here.table.is_free()
+
+
+def test_other_tokens_do_not_wait(here):
+    here.table.held = {"claim"}
+    assert here.beginning("a") == []
+    here.table.held = set()
+    assert here.beginning("b", token_hash="b" * 64)[0].id == "b"
+    here.table.answer()
+
+
+# A table that hangs
+
+
+@pytest.mark.parametrize(("why", "deadline_s"), [(ENDED, FINISH_S), (CLOSING, SHUTDOWN_S)])
+@pytest.mark.parametrize("call", ["end", "channels", "take_channels"])
+def test_a_table_that_hangs_is_not_waited_for_once_main_has_ended(here, there, call, why, deadline_s, log):
+    session, _, _ = begin_and_join(here, there)
+    display = FakeLink()
+    session.enter(display, LinkMess(SESSION_ID, DISPLAY, 0))
+    here.table.held = {call}
+    outcome = here.finish(session, why)
+    here.advance(deadline_s - 0.1)
+    assert outcome == []
+    here.advance(0.2)
+    assert outcome == [[]]
+    assert display.ended == [why]
+    assert not here.sessions.has(TOKEN_HASH, CLIENT)
+    assert any("channels elsewhere are unknown" in (formatEvent(event) or "") for event in log)
+    here.table.answer()
+
+
+def test_nor_are_those_that_wait_for_their_turn(here):
+    here.table.held = {"begin"}
+    session = here.begin()
+    outcome = here.finish(session)
+    here.advance(FINISH_S + 0.1)
+    assert outcome == [[]]
+    here.table.answer()
+
+
+def test_where_the_service_ends_nobody_waits_for_links_elsewhere(here, there):
+    session, joined, _ = begin_and_join(here, there)
+    there.sessions.note(joined, "link 3", "inputs", (100, 20))
+    outcome = here.finish(session, CLOSING)
+    here.clock.advance(0)
+    assert outcome == [[ChannelRow("inputs", 100, 20)]]
+
+
+def test_who_has_stopped_looks_no_more(here, there):
+    begin_and_join(here, there)
+    here.sessions.stop()
+    there.sessions.stop()
+    assert here.clock.getDelayedCalls() == []
+    here.sessions.stop()
+
+
+# Who follows
+
+
+def test_nobody_else_follows_a_viewer(here):
+    here.sessions.moved(here.begin(), NODE2)
+    assert here.sessions.returning(TOKEN_HASH, STRANGER) is None
+    following = here.sessions.returning(TOKEN_HASH, CLIENT)
+    assert (following.client, following.location) == (CLIENT, NODE2)
+
+
+@pytest.mark.parametrize("broken", [set(), {"move"}])
+def test_it_follows_though_the_table_has_not_learnt_where(here, broken):
+    first = here.begin()
+    here.table.broken = broken
+    here.sessions.moved(first, NODE2)
+    here.finish(first)
+    assert here.beginning("b")[0].location == NODE2

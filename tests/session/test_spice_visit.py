@@ -32,6 +32,7 @@ from tests.session.spice_fakes import (
     MAIN_STEPS,
     SAYS_LINK,
     SESSION_ID,
+    USBREDIR,
     SpiceBench,
     error_reply,
     result,
@@ -99,7 +100,7 @@ class Story:
         assert all(record.ended for record in records)
         if self.main is not None:
             if not self.main.is_over:
-                assert bench.sessions.find(hash_token(TOKEN), SESSION_ID, "198.51.100.9").links == 1
+                assert len(bench.sessions.find(hash_token(TOKEN), SESSION_ID, "198.51.100.9").links) == 1
                 self.main.client.deliver_lost()
             told = bench.audit.records[-1]
             assert told.channels == (["main", "inputs"] if self.is_linked else ["main"])
@@ -657,7 +658,7 @@ def test_targets_may_have_to_be_inside_tls(tls_name, side):
 def test_a_target_that_wants_tls_is_dialled_so_for_all_later_channels():
     bench = SpiceBench("browser")
     main = bench.ask().walk([SAYS_LINK])
-    main.authorise(tls_port=5902, grant=Grant(host_subject="CN=vm"))
+    main.authorise(tls_port=5902)
     main.connect()
     main.target.deliver(error_reply(5))
     main.target = type(main.target)()
@@ -668,7 +669,27 @@ def test_a_target_that_wants_tls_is_dialled_so_for_all_later_channels():
     link = bench.ask((INPUTS, 0), SESSION_ID).walk([SAYS_LINK])
     assert bench.dialler.asked == [("192.0.2.7", 5901), ("192.0.2.7", 5902), ("192.0.2.7", 5902)]
     link.connect()
-    assert link.target.sides == ["for CN=vm"]
+    assert link.target.sides == ["for 192.0.2.7"]
+
+
+@pytest.mark.parametrize(
+    ("grant", "side"), [(Grant(host_subject="CN=vm"), "for CN=vm"), (Grant(tls_name="vm.example"), "for vm.example")]
+)
+@pytest.mark.parametrize("way_in", WAYS_IN)
+def test_a_token_that_says_whose_certificate_it_is_goes_inside_tls_at_once(way_in, grant, side):
+    """Else whoever answers on the port in clear would be given its password."""
+    bench = SpiceBench(way_in)
+    main = bench.main(grant=grant, stored={"tls_port": 5902})
+    channel = bench.channel()
+    assert bench.dialler.asked == [("192.0.2.7", 5902)] * 2
+    assert [link.target.sides for link in (main, channel)] == [[side]] * 2
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+def test_without_a_tls_port_there_is_nothing_that_it_could_be_of(way_in):
+    bench = SpiceBench(way_in)
+    bench.main(grant=Grant(host_subject="CN=vm", tls_name="vm.example"))
+    assert bench.dialler.asked == [("192.0.2.7", 5901)]
 
 
 # What the relay does not let through
@@ -774,6 +795,49 @@ def test_a_wrong_ticket_is_not_logged_either(log):
     bench.clock.advance(DENIAL_S)
     link.assert_over(CloseReason.TOKEN_UNKNOWN)
     assert "5a5a5a5a" not in "".join(f"{formatEvent(event)}{event!r}" for event in log) + repr(bench.record)
+
+
+# The waiting room
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+def test_main_gives_its_place_up_once_it_has_a_session(way_in):
+    """Links without one are bounded in number; a good token is not enough, as it opens as many as one wants."""
+    bench = SpiceBench(way_in)
+    bench.table.held = {"claim"}
+    steps = MAIN_STEPS[way_in]
+    link = bench.ask().walk(steps[: steps.index(CONNECTED)])
+    told = []
+    link.client.on_authorised = lambda: told.append("in")
+    assert not link.client.is_authorised
+    bench.table.answer()
+    assert link.client.is_authorised
+    assert told == ["in"]
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+def test_a_channel_gives_its_place_up_once_it_has_joined(way_in):
+    bench = SpiceBench(way_in)
+    bench.main()
+    link = bench.ask((INPUTS, 0), SESSION_ID)
+    steps = CHANNEL_STEPS[way_in]
+    assert not link.client.is_authorised, "though its token has a session"
+    link.walk(steps[: steps.index(CONNECTED)])
+    assert link.client.is_authorised
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+@pytest.mark.parametrize("channel", [(INPUTS, SESSION_ID + 1), (USBREDIR, SESSION_ID)])
+def test_one_that_is_refused_keeps_it_to_its_end(way_in, channel):
+    bench = SpiceBench(way_in)
+    bench.main()
+    link = bench.ask((channel[0], 0), channel[1]).walk([SAYS_LINK])
+    if way_in == "native":
+        link.say_ticket()
+    if not link.is_over:
+        link.authorise()
+    assert link.is_over
+    assert not link.client.is_authorised
 
 
 def test_sessions_are_looked_for_only_while_there_are_some():

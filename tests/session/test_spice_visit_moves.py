@@ -1,8 +1,10 @@
 """A machine that moves while its console is open: what its viewer is told, and where it finds the machine again."""
 
 import pytest
+from twisted.logger import formatEvent
 
 from rfbproxy.consoleauth import Grant
+from rfbproxy.errors import ConfigError
 from rfbproxy.reasons import CloseReason
 from rfbproxy.session.spice_sessions import RETURN_S
 from rfbproxy.spice import Destination
@@ -14,19 +16,24 @@ from tests.session.fakes import STARTED, TOKEN
 from tests.session.spice_fakes import (
     AUTHORISED,
     CONNECTED,
+    GIVES_TICKET,
+    INIT,
     INPUTS,
+    LOGIN,
     MAIN_STEPS,
     SAYS_LINK,
     SESSION_ID,
     WAYS_IN,
     SpiceBench,
+    error_reply,
 )
 
 INSIDE = b"compute2.internal"
 PUBLIC = Destination("console.example", 5900, 5901, "CN=console.example")
 SUBJECT = "CN=console.example"
+SWITCH_IN_CLEAR = message(MsgMain.MIGRATE_SWITCH_HOST, Destination(INSIDE.decode(), 5910, 0).pack())
 SWITCH = message(MsgMain.MIGRATE_SWITCH_HOST, Destination(INSIDE.decode(), 5910, 5911, "CN=compute2").pack())
-RULES = {"public": PUBLIC, "subject": SUBJECT}
+RULES = {"public": lambda: PUBLIC, "subject": lambda: SUBJECT}
 every_way_in = pytest.mark.parametrize("way_in", WAYS_IN)
 
 
@@ -43,18 +50,29 @@ def moved(way_in, *, switch=SWITCH, spice=RULES, **stored):
     return bench
 
 
-def return_to_dial(bench):
-    """Main of the same viewer, up to where its target is dialled."""
+def return_to_dial(bench, *, stored=None):
+    """Main of the same viewer, up to where its target is dialled.
+
+    Args:
+        stored: fields of its token, which the store is asked for; None: it is not, as the token has expired.
+    """
+    link = bench.ask()
+    asked = len(bench.store.asked)
     steps = [step for step in MAIN_STEPS[bench.way_in] if step is not AUTHORISED]
-    return bench.ask().walk(steps[: steps.index(CONNECTED)])
+    link.walk(steps[: steps.index(CONNECTED)])
+    assert len(bench.store.asked) == asked + (stored is not None)
+    if stored is not None:
+        link.authorise(**stored)
+    return link
 
 
-def return_to(bench, **request):
-    """Main of the same viewer, which comes again; the store is not there for it."""
-    link = bench.ask(**request)
-    for step in MAIN_STEPS[bench.way_in]:
-        if step is not AUTHORISED and not link.is_over:
-            step[1](link)
+def return_to(bench, *, stored=None):
+    """Main of the same viewer, which comes again."""
+    link = return_to_dial(bench, stored=stored)
+    steps = [step for step in MAIN_STEPS[bench.way_in] if step is not AUTHORISED]
+    for _, step in steps[steps.index(CONNECTED) :]:
+        if not link.is_over:
+            step(link)
     return link
 
 
@@ -130,11 +148,9 @@ def test_a_target_that_moves_is_logged_without_the_token(log):
 
 @every_way_in
 def test_its_next_main_is_linked_to_the_new_place_and_so_are_its_channels(way_in):
-    bench = moved(way_in)
-    asked = list(bench.store.asked)
-    link = return_to(bench)
+    bench = moved(way_in, switch=SWITCH_IN_CLEAR)
+    link = return_to(bench, stored={})
     assert not link.is_over
-    assert bench.store.asked == asked
     assert bench.dialler.asked == [("192.0.2.7", 5901), ("compute2.internal", 5910)]
     link.target.deliver(message(MsgMain.INIT, SESSION_ID.to_bytes(4, "little") + bytes(28)))
     bench.channel()
@@ -150,7 +166,7 @@ def test_even_before_the_first_main_has_ended(way_in):
     bench = SpiceBench(way_in, spice=RULES)
     first = bench.main()
     first.target.deliver(SWITCH)
-    second = return_to(bench)
+    second = return_to(bench, stored={})
     assert not second.is_over, "it is no second main beside the first"
     assert not first.is_over
     first.client.deliver_lost()
@@ -164,7 +180,7 @@ def test_though_its_token_has_expired_since(way_in):
     bench.clock.pump([1.0] * (int(RETURN_S) - 1))
     link = return_to(bench)
     assert not link.is_over
-    assert bench.dialler.asked[1:] == [("compute2.internal", 5910)]
+    assert bench.dialler.asked[1:] == [("compute2.internal", 5911)]
 
 
 @every_way_in
@@ -222,25 +238,121 @@ def test_nor_does_a_target_that_is_not_there_yet(way_in):
 def test_a_moved_machine_that_has_only_tls(way_in):
     switch = switched(Destination("compute2.internal", 0, 5911, "CN=compute2"))
     bench = moved(way_in, switch=switch)
-    link = return_to_dial(bench)
+    link = return_to_dial(bench, stored={})
     assert bench.dialler.asked[1:] == [("compute2.internal", 5911)]
     link.connect()
     assert link.target.sides == ["for CN=compute2"]
 
 
-@pytest.mark.parametrize(("tls_name", "side"), [(None, "for compute2.internal"), ("vm.example", "for vm.example")])
-def test_without_a_subject_its_certificate_is_for_its_new_host(tls_name, side):
+@pytest.mark.parametrize(
+    ("tls_name", "host", "side"),
+    [
+        (None, "compute2.internal", "for compute2.internal"),
+        ("vm.example", "compute2.internal", "for compute2.internal"),
+        ("vm.example", "192.0.2.7", "for vm.example"),
+    ],
+)
+def test_without_a_subject_its_certificate_is_for_its_new_host(tls_name, host, side):
+    """The name that a token gives is of the host that it gives."""
+    grant = Grant(tls_name=tls_name)
     bench = SpiceBench("browser")
-    main = bench.main(grant=Grant(tls_name=tls_name))
-    main.target.deliver(switched(Destination("compute2.internal", 0, 5911)))
+    main = bench.main(grant=grant)
+    main.target.deliver(switched(Destination(host, 0, 5911)))
     main.client.deliver_lost()
-    link = return_to_dial(bench)
+    link = return_to_dial(bench, stored={"grant": grant})
     link.connect()
     assert link.target.sides == [side]
 
 
-def test_a_browser_that_returns_is_judged_by_its_origin():
-    bench = moved("browser")
+SECURED = {
+    "the operator's token": {"grant": Grant(host_subject="CN=node1"), "tls_port": 5902},
+    "no port in clear": {"port": 0, "tls_port": 5902},
+}
+
+
+@pytest.mark.parametrize("name", SECURED)
+@pytest.mark.parametrize("subject", ["CN=compute2", None])
+@every_way_in
+def test_what_was_inside_tls_does_not_leave_it(way_in, name, subject):
+    """A target moves its own session, and does not choose who listens to it."""
+    bench = moved(way_in, switch=switched(Destination("compute2.internal", 5910, 5911, subject)), **SECURED[name])
+    link = return_to_dial(bench, stored=SECURED[name])
+    assert bench.dialler.asked == [("192.0.2.7", 5902), ("compute2.internal", 5911)]
+    link.connect()
+    assert link.target.sides == [f"for {subject or 'compute2.internal'}"]
+
+
+@pytest.mark.parametrize("name", SECURED)
+@every_way_in
+def test_where_there_is_none_it_is_not_reached_in_clear(way_in, name):
+    bench = moved(way_in, switch=SWITCH_IN_CLEAR, **SECURED[name])
+    link = return_to_dial(bench, stored=SECURED[name])
+    link.assert_over(CloseReason.TARGET_AUTH_FAILED)
+    assert bench.dialler.asked == [("192.0.2.7", 5902)]
+
+
+def test_a_target_that_wanted_tls_moves_inside_it():
+    bench = SpiceBench("browser")
+    main = bench.ask().walk([SAYS_LINK])
+    main.authorise(tls_port=5902)
+    main.connect()
+    main.target.deliver(error_reply(5))
+    main.target = type(main.target)()
+    main.walk([*LOGIN, GIVES_TICKET])
+    main.target.deliver(INIT + switched(Destination("compute2.internal", 5910, 5911)))
+    main.client.deliver_lost()
+    return_to_dial(bench, stored={"tls_port": 5902})
+    assert bench.dialler.asked[2:] == [("compute2.internal", 5911)]
+
+
+@every_way_in
+def test_it_moves_once(way_in):
+    """That ends its main, so a second word of it is from nobody who can be followed."""
+    bench = SpiceBench(way_in, spice=RULES)
+    main = bench.main()
+    main.target.deliver(SWITCH_IN_CLEAR)
+    main.client.take()
+    main.target.deliver(SWITCH)
+    assert main.client.take() == b""
+    main.assert_over(CloseReason.PROTOCOL_ERROR)
+    return_to_dial(bench, stored={})
+    assert bench.dialler.asked[1:] == [("compute2.internal", 5910)]
+
+
+def test_a_certificate_that_cannot_be_read_leaves_the_viewer_where_it_is(log):
+    def unreadable():
+        raise ConfigError("the certificate is being replaced")
+
+    bench = SpiceBench("native", spice={"public": unreadable})
+    main = bench.main()
+    main.target.deliver(SWITCH)
+    assert main.client.take() == SAYS_NOTHING
+    assert not main.is_over
+    assert any("is being replaced" in (formatEvent(event) or "") for event in log)
+
+
+def test_where_the_proxy_is_is_told_as_it_is_by_then():
+    places = [PUBLIC, Destination("console.example", 5900, 5901, "CN=the next")]
+    bench = SpiceBench("native", spice={"public": lambda: places[0]})
+    main = bench.main()
+    del places[0]
+    main.target.deliver(SWITCH)
+    assert main.client.take() == switched(places[0])
+
+
+@every_way_in
+def test_nobody_else_follows_its_viewer(way_in):
+    bench = moved(way_in, expires=int(STARTED) + 5)
+    bench.clock.pump([1.0] * 10)
+    asked = len(bench.store.asked)
+    bench.ask(source="203.0.113.1").walk([SAYS_LINK] + [GIVES_TICKET] * (way_in == "native"))
+    assert len(bench.store.asked) == asked + 1
+
+
+@pytest.mark.parametrize("expires_s", [5, 600])
+def test_a_browser_that_returns_is_judged_by_its_origin(expires_s):
+    bench = moved("browser", expires=int(STARTED) + expires_s)
+    bench.clock.pump([1.0] * 10)
     link = bench.ask(origin="https://evil.example", host="console.example").walk([SAYS_LINK])
     link.assert_over(CloseReason.ORIGIN_REFUSED)
     assert len(bench.dialler.asked) == 1

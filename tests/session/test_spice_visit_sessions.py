@@ -3,9 +3,10 @@
 import pytest
 
 from rfbproxy.consoleauth import Grant
+from rfbproxy.consoleauth.spice_sessions import LIVE_S
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.spice_session import LINKS_LIMIT
-from rfbproxy.session.spice_sessions import GRACE_S, LOOK_S, PATIENCE_S
+from rfbproxy.session.spice_sessions import ELSEWHERE_S, FINISH_S, GRACE_S, LOOK_S, LOOKS_MISSED, PATIENCE_S, SHUTDOWN_S
 from rfbproxy.spice import ChannelType
 from rfbproxy.spice.messages import message
 from tests.session.fakes import STARTED
@@ -20,6 +21,7 @@ from tests.session.spice_fakes import (
     MAIN_STEPS,
     SAYS_LINK,
     SESSION_ID,
+    SOURCE,
     TOKEN_HASH,
     USBREDIR,
     WAYS_IN,
@@ -246,6 +248,45 @@ def test_wire_S34_or_takes_over(way_in):
     bench.assert_nothing_left()
 
 
+@every_way_in
+def test_wire_S34_of_two_that_take_over_at_once_one_session_is_left(way_in):
+    bench = SpiceBench(way_in, spice={"take_over": True})
+    bench.table.held = {"claim"}
+    steps = MAIN_STEPS[way_in]
+    links = [bench.ask().walk(steps[: steps.index(CONNECTED)]) for _ in range(2)]
+    bench.table.answer()
+    assert bench.dialler.asked == [("192.0.2.7", 5901)]
+    bench.table.answer()
+    links[0].assert_over(CloseReason.POLICY)
+    assert bench.record.close_reason == "policy"
+    second = links[1].walk(LOGIN)
+    if way_in != "native":
+        second.say_ticket()
+    second.target.deliver(INIT)
+    bench.clear(second)
+    bench.channel()
+    assert len(bench.sessions.find(TOKEN_HASH, SESSION_ID, SOURCE).links) == 2
+    bench.clock.pump([LOOK_S] * (LIVE_S + 1))
+    assert not second.is_over
+    assert not bench.table.is_free(STARTED + bench.clock.seconds())
+    second.client.deliver_lost()
+    bench.clock.advance(GRACE_S + 0.1)
+    bench.assert_nothing_left()
+
+
+@every_way_in
+def test_of_two_at_once_the_first_is_left_where_none_may_take_over(way_in):
+    bench = SpiceBench(way_in)
+    bench.table.held = {"claim"}
+    steps = MAIN_STEPS[way_in]
+    first, second = [bench.ask().walk(steps[: steps.index(CONNECTED)]) for _ in range(2)]
+    bench.table.answer()
+    bench.clock.pump([0.25] * 9)
+    second.assert_over(CloseReason.POLICY)
+    assert not first.is_over
+    assert len(bench.dialler.asked) == 1
+
+
 # The end together
 
 
@@ -353,6 +394,48 @@ def test_an_expired_token_ends_no_session_and_keeps_no_channel_out(way_in):
     assert not main.is_over
 
 
+@every_way_in
+def test_a_session_is_not_idle_while_a_channel_elsewhere_is_not(way_in):
+    here, main, there = elsewhere(way_in, idle_timeout_s=30.0)
+    link = there.join()
+    for speaker in [link.client, link.target] * 3:
+        here.clock.pump([1.0] * 26)
+        speaker.deliver(message(106))
+    assert not main.is_over
+    here.clock.pump([1.0] * 36)
+    main.assert_over(CloseReason.IDLE)
+    link.assert_over(CloseReason.CLIENT_CLOSED)
+
+
+@every_way_in
+def test_a_full_house_has_room_again_as_soon_as_main_has_ended(way_in):
+    """Whatever the table does: the record waits for it, and nobody else."""
+    bench = SpiceBench(way_in, sessions=1, sessions_per_source=1)
+    main = bench.main()
+    bench.table.held = {"end"}
+    main.client.deliver_lost()
+    bench.limits.check(SOURCE)
+    assert bench.audit.records == []
+    bench.clock.pump([0.25] * round(FINISH_S / 0.25))
+    assert bench.record.close_reason == "client-closed"
+    assert bench.record.channels == ["main"]
+    assert not len(bench.visits)
+    bench.table.answer()
+    bench.assert_nothing_left()
+
+
+def test_a_service_that_stops_does_not_wait_for_a_table_that_hangs():
+    bench = SpiceBench("browser")
+    bench.main()
+    bench.table.held = {"end"}
+    fired = []
+    bench.visits.close_all(Refused(CloseReason.SHUTDOWN, "the test ends")).addCallback(fired.append)
+    bench.clock.advance(SHUTDOWN_S)
+    assert fired == [None]
+    assert bench.record.close_reason == "shutdown"
+    bench.table.answer()
+
+
 def test_deadlines_end_with_main():
     bench = SpiceBench("browser", idle_timeout_s=30.0, session_limit_s=60.0)
     bench.main().client.deliver_lost()
@@ -368,29 +451,17 @@ def elsewhere(way_in, **options):
     return here, here.main(), SpiceBench(way_in, beside=here)
 
 
-def join(bench, channel=(INPUTS, 0), *, expires=int(STARTED) + 600):
-    """A link that is linked there."""
-    link = bench.ask(channel, SESSION_ID)
-    for step in MAIN_STEPS[bench.way_in]:
-        if step is AUTHORISED:
-            link.authorise(expires=expires)
-        else:
-            step[1](link)
-    bench.clear(link)
-    return link
-
-
 @every_way_in
 def test_a_link_joins_its_session_from_another_process_and_is_told_of_by_main(way_in):
     here, main, there = elsewhere(way_in)
-    link = join(there)
+    link = there.join()
     assert there.dialler.asked == [("192.0.2.7", 5901)]
     link.client.deliver(message(101, b"key"))
     link.target.deliver(message(101, b"init"))
     link.client.deliver_lost()
     assert there.audit.records == []
     main.client.deliver_lost()
-    here.clock.pump([0.25] * 9)
+    here.clock.pump([0.25] * round((ELSEWHERE_S + 0.25) / 0.25))
     assert here.record.channels == ["main", "inputs"]
     assert (here.record.bytes_to_client, here.record.bytes_to_target) == (len(INIT) + 6 + 4, 6 + 3)
     there.assert_nothing_left()
@@ -400,12 +471,13 @@ def test_a_link_joins_its_session_from_another_process_and_is_told_of_by_main(wa
 @every_way_in
 def test_wire_S34_it_ends_with_main_and_its_last_bytes_are_counted(way_in):
     here, main, there = elsewhere(way_in)
-    link = join(there)
+    link = there.join()
     link.client.deliver(message(101, b"key"))
     main.client.deliver_lost()
-    here.clock.pump([0.25] * 4)
+    here.clock.pump([LOOK_S] * LOOKS_MISSED)
     link.assert_over(CloseReason.CLIENT_CLOSED)
-    here.clock.pump([0.25] * 9)
+    assert here.audit.records == [], "main waits for what it has counted"
+    here.clock.pump([LOOK_S] * 2)
     assert here.record.channels == ["main", "inputs"]
     assert here.record.bytes_to_target == 6 + 3
     assert there.audit.records == []
@@ -414,7 +486,7 @@ def test_wire_S34_it_ends_with_main_and_its_last_bytes_are_counted(way_in):
 @pytest.mark.parametrize("way_in", ["browser", "native"])
 def test_it_joins_though_its_token_has_expired_since(way_in):
     _, _, there = elsewhere(way_in)
-    join(there, expires=int(STARTED) - 10)
+    there.join(expires=int(STARTED) - 10)
 
 
 @every_way_in
@@ -460,11 +532,65 @@ def test_wire_S34_a_viewer_in_another_process_takes_over(way_in):
 
 @every_way_in
 def test_a_link_there_does_not_wait_for_main_as_main_does_for_it(way_in):
-    """The record of main waits for what links elsewhere have relayed; the service that stops is not held up longer."""
+    """The record of main waits for what links elsewhere have relayed, but where the service stops."""
     here, _, there = elsewhere(way_in)
-    join(there)
+    link = there.join()
+    link.client.deliver(message(101, b"key"))
+    there.clock.advance(LOOK_S)
     fired = []
     here.visits.close_all(Refused(CloseReason.SHUTDOWN, "the test ends")).addCallback(fired.append)
-    here.clock.pump([0.25] * round((PATIENCE_S + 0.25) / 0.25))
+    here.clock.advance(0.1)
     assert fired == [None]
+    assert here.record.channels == ["main", "inputs"]
+    assert here.record.bytes_to_target == 6 + 3, "as far as it was told"
     assert there.audit.records == []
+
+
+@every_way_in
+@pytest.mark.parametrize("outage_s", [LIVE_S // 2, LIVE_S + 1, 3 * LIVE_S])
+def test_neither_ends_with_an_outage_of_the_table(way_in, outage_s):
+    here, main, there = elsewhere(way_in)
+    link = there.join()
+    for bench in (here, there):
+        bench.table.broken = {"keep", "living", "channels", "note_channel"}
+    here.clock.pump([0.25] * 4 * outage_s)
+    link.client.deliver(message(101, b"key"))
+    there.table.broken = set()
+    here.clock.pump([0.25] * 3)
+    here.table.broken = set()
+    here.clock.pump([0.25] * 4 * LIVE_S)
+    assert not main.is_over
+    assert not link.is_over
+    there.join((DISPLAY, 0))
+    main.client.deliver_lost()
+    here.clock.pump([0.25] * 14)
+    assert sorted(here.record.channels) == ["display", "inputs", "main"]
+    assert here.record.bytes_to_target == 6 + 3
+
+
+@every_way_in
+@pytest.mark.parametrize("step_s", [-3600, -LIVE_S, LIVE_S + 1, 3600])
+def test_nor_with_a_clock_that_is_set(way_in, step_s):
+    here, main, there = elsewhere(way_in)
+    link = there.join()
+    here.clock.pump([0.25] * 9)
+    here.steps.append(step_s)
+    here.clock.pump([0.25] * 4 * LIVE_S)
+    assert not main.is_over
+    assert not link.is_over
+    main.client.deliver_lost()
+    here.clock.pump([0.25] * 14)
+    link.assert_over(CloseReason.CLIENT_CLOSED)
+    here.assert_nothing_left()
+
+
+@every_way_in
+def test_it_is_not_waited_for_by_one_whose_table_hangs(way_in):
+    """A link that would join is refused in time, and nothing is left of it."""
+    _, _, there = elsewhere(way_in)
+    there.table.held = {"find"}
+    steps = MAIN_STEPS[way_in]
+    link = there.ask((INPUTS, 0), SESSION_ID).walk(steps[: steps.index(CONNECTED)])
+    there.clock.advance(PATIENCE_S + 10)
+    link.assert_over(CloseReason.INTERNAL)
+    assert not len(there.visits)
