@@ -27,7 +27,7 @@ from rfbproxy.tls import tls_failure
 # Seconds of silence before a peer is probed, between probes, and probes without an answer before it is gone (tcp(7)).
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 25, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
 
-CLOSE_TIMEOUT_S = 5.0  # for a slow peer to take what was sent before the close
+CLOSE_TIMEOUT_S = 3.0  # for a slow peer to take what was sent before the close
 
 
 class TransportStream(Stream):

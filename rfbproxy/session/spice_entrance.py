@@ -21,6 +21,7 @@ _ERRORS = {
 # Once a client has the key for its ticket it takes every error for a wrong password, and asks for another. So it is
 # told these alone, and of all others, which no password would change, nothing.
 _TOLD_IN_RESULT = (LinkError.PERMISSION_DENIED, LinkError.BAD_CONNECTION_ID, LinkError.CHANNEL_NOT_AVAILABLE)
+_MACHINES_FAULT = CloseReason.TARGET_AUTH_FAILED
 
 E = TypeVar("E")
 
@@ -94,7 +95,8 @@ class SpiceEntrance:
     def refuse(self, refused: Refused) -> None:
         """Tell the client in SPICE, where it has a word for it, and by its way in."""
         error = refused.error if isinstance(refused, LinkRefusal) else _ERRORS.get(refused.reason, LinkError.ERROR)
-        if not self._client.ended and self._link.link is not None and (not self._has_key or error in _TOLD_IN_RESULT):
+        is_told = not self._has_key or (error in _TOLD_IN_RESULT and refused.reason is not _MACHINES_FAULT)
+        if not self._client.ended and self._link.link is not None and is_told:
             self._link.refuse(error)
             self._talk.flush()
         self._client.close_because(refused)

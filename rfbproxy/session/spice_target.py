@@ -55,7 +55,8 @@ class SpiceTarget(TargetSide):
         except LinkRefused as error:
             if error.error == LinkError.PERMISSION_DENIED:
                 _log.warn("[{session}] target refuses the password of the token's grant", session=self._record.session)
-            raise LinkRefusal(CloseReason.TARGET_AUTH_FAILED, error.told_client, str(error)) from error
+            why = ", and the token names no TLS port" if isinstance(error, NeedSecured) else ""
+            raise LinkRefusal(CloseReason.TARGET_AUTH_FAILED, error.told_client, f"{error}{why}") from error
         except SecurityFailure as error:
             raise Refused(CloseReason.TARGET_AUTH_FAILED, str(error)) from error
 

@@ -170,7 +170,10 @@ class SpiceVisit(Visit):
 
     def _note_session(self, session: SpiceSession) -> None:
         where = session.location
-        self.record.target = address_text(repr(where.host)[1:-1], where.port if where.port > 0 else where.tls_port or 0)
+        self._note_target(where.host, where.port if where.port > 0 else where.tls_port or 0)
+
+    def _note_target(self, host: str, port: int) -> None:
+        self.record.target = address_text(repr(host)[1:-1], port)
 
     async def _link_target(self, session: SpiceSession, asked: LinkMess) -> tuple[Stream, Capabilities]:
         grant, where = session.token.grant, session.location
@@ -182,6 +185,8 @@ class SpiceVisit(Visit):
             secured=session.must_be_secured or self._spice.rules.target_tls_only,
         )
         session.secured |= inside_tls
+        if inside_tls:
+            self._note_target(where.host, where.tls_port or 0)
         return stream, caps
 
     async def _relay_between(self, target: Stream, session: SpiceSession, asked: LinkMess) -> CloseReason:

@@ -286,7 +286,7 @@ def test_at_other_moments_spice_has_no_word(reason, moment):
 
 @pytest.mark.parametrize("error", set(LinkError) - {LinkError.OK})
 def test_a_refusal_may_bring_its_own_word(error):
-    refused = LinkRefusal(CloseReason.TARGET_AUTH_FAILED, error, "for the log")
+    refused = LinkRefusal(CloseReason.POLICY, error, "for the log")
     door = at("after its link")
     door.entrance.refuse(refused)
     assert door.client.take() == error_reply(error)
