@@ -1,12 +1,12 @@
-"""The load balancers of docs/how-to/load-balancer, started from exactly those files.
+"""The load balancers of docs/how-to/load-balancer, started from exactly those files, and one that mixes proxies.
 
-They come to the proxy from an address of their own, so that a browser's can be told from theirs.
+The former come to the proxy from an address of their own, so that a browser's can be told from theirs.
 """
 
 from pathlib import Path
 
 from tests.certificates import certificate
-from tests.live.processes import Process
+from tests.live.processes import Process, free_port
 
 FILES = Path(__file__).parents[2] / "docs" / "how-to" / "load-balancer"
 ADDRESS = "127.0.0.9"  # of the load balancer, as the proxy sees it
@@ -64,3 +64,18 @@ class Nginx:
         )
         self.process = Process("nginx", ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(main)], folder)
         self.process.wait_for_port(port)
+
+
+class RoundRobin:
+    """HAProxy sending each connection to the next proxy, whatever it carries."""
+
+    def __init__(self, folder: Path, proxy_ports: list[int]) -> None:
+        self.port = free_port()
+        file = folder / "round-robin.cfg"
+        servers = "".join(f"  server proxy{port} 127.0.0.1:{port}\n" for port in proxy_ports)
+        file.write_text(
+            "defaults\n  mode tcp\n  timeout connect 10s\n  timeout client 1m\n  timeout server 1m\n"
+            f"listen consoles\n  bind 127.0.0.1:{self.port}\n  balance roundrobin\n{servers}"
+        )
+        self.process = Process("round-robin", ["haproxy", "-db", "-f", str(file)], folder)
+        self.process.wait_for_port(self.port)

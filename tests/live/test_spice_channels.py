@@ -1,5 +1,6 @@
 """The channels of a session stand and fall together, with a real server behind them."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from rfbproxy.reasons import CloseReason
 from rfbproxy.spice import ChannelType, LinkError, LinkRefused
+from tests.live.balancers import RoundRobin
 from tests.live.laboratory import Laboratory
 from tests.live.processes import until
 from tests.live.spice_client import Viewer
@@ -19,8 +21,9 @@ KEY_A, KEY_RETURN = 0x1E, 0x1C  # scan codes
 
 
 @contextmanager
-def viewer(proxy: SpiceProxy, token: str) -> Iterator[Viewer]:
-    made = Viewer(proxy.spice_port, token)
+def viewer(proxy: SpiceProxy, token: str, port: int | None = None) -> Iterator[Viewer]:
+    """One that comes to the proxy, or to another port that leads there."""
+    made = Viewer(port or proxy.spice_port, token)
     try:
         yield made
     finally:
@@ -114,3 +117,26 @@ def test_the_agent_is_heard_of(lab: Laboratory) -> None:
     for name, has_agent in (("spice-agent", True), ("spice-ticket", False)):
         with viewer(proxy, proxy.create_spice(lab.spice_machine(name)).token) as opened:
             assert opened.has_agent is has_agent
+
+
+def test_channels_may_come_to_several_proxies_of_a_store(lab: Laboratory, tmp_path: Path) -> None:
+    """As a load balancer scatters them."""
+    target = lab.spice_machine("spice-ticket")
+    store = f"[consoleauth]\nconnection = sqlite:///{tmp_path / 'store.sqlite'}\n[consoleproxy]"
+    proxies = [SpiceProxy(name, tmp_path, lab.pki, options=store) for name in ("first", "second")]
+    balancer = RoundRobin(tmp_path, [proxy.spice_port for proxy in proxies])
+    console = proxies[0].create_spice(target)
+    try:
+        with viewer(proxies[0], console.token, balancer.port) as opened:
+            see(opened, target)
+            assert ["is channel main " in proxy.said for proxy in proxies].count(True) == 1
+            assert all("is channel " in proxy.said for proxy in proxies)
+            check_keys(opened, target)
+            opened.channels.pop(ChannelType.MAIN).close()
+            opened.wait_closed(ENDS_WITHIN_S)
+        (record,) = until(lambda: [record for proxy in proxies for record in proxy.records()], "record of the session")
+    finally:
+        assert balancer.process.stop() != -signal.SIGKILL
+        assert [proxy.process.stop() for proxy in proxies] == [0, 0]
+    assert record["close_reason"] == CloseReason.CLIENT_CLOSED.value
+    assert set(record["channels"]) == SCREEN_AND_KEYS
