@@ -140,7 +140,8 @@ def make_interactive(transport: ITransport | None) -> None:
         return
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)
-    if ISystemHandle.providedBy(transport) and isinstance(handle := transport.getHandle(), socket.socket):
+    handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
+    if isinstance(handle, socket.socket) and handle.family != socket.AF_UNIX:
         for option, value in _KEEPALIVE.items():
             handle.setsockopt(socket.IPPROTO_TCP, option, value)
 

@@ -128,19 +128,19 @@ class SpiceVisit(Visit):
             )
         return self._token
 
-    def _followers_token(self) -> ConsoleToken | None:
-        """The token of a viewer that follows its machine, where it has expired meanwhile."""
+    async def _mains_token(self) -> ConsoleToken:
+        """The token that begins a session; of a viewer that follows its machine it may have expired meanwhile."""
         following = self._spice.sessions.returning(self._token_hash, self._network)
         if following is None or following.token.expires > self._world.wall_clock():
-            return None
+            return await self._judged_token(may_have_expired=following is not None)
         check_origin(self._request, following.token, self._rules.allowed_origins)
         self._note_token(following.token)
-        return following.token
+        return following.token  # the store may have forgotten it
 
     async def _begin(self) -> SpiceSession:
         """Main begins a session."""
         self._world.limits.check(self._request.source)
-        token = self._followers_token() or await self._judged_token()
+        token = await self._mains_token()
         await self._begin_session(token)
         beginning = self._spice.sessions.begin(
             self.record.session,
