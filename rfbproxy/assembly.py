@@ -46,7 +46,7 @@ def wanted(config: Config) -> Mapping[str, Sequence[Address]]:
     """Where each listener listens, by its name: those of the protocols that are enabled.
 
     Raises:
-        ConfigError: no protocol is, or an address is none.
+        ConfigError: no protocol is, and no API, or an address is none.
     """
     found = {
         "novncproxy": config.addresses("vnc", "novncproxy"),
@@ -57,7 +57,7 @@ def wanted(config: Config) -> Mapping[str, Sequence[Address]]:
         "spice_tls": config.spice_tls_listen,
     }
     enabled = {name: addresses for name, addresses in found.items() if config.flag(PROTOCOLS[name], "enabled")}
-    if not enabled and config.text("consoleproxy", "api_listen") is None:
+    if not enabled and not config.api_listen:
         raise ConfigError("[vnc] enabled is False and so is [spice] enabled: there is nothing to listen for")
     return enabled
 
