@@ -56,6 +56,8 @@ def console_create(parsed: argparse.Namespace, config: Config) -> object:
         raise ConfigError("--record: this version does not record, so the console would not be recorded")
     if parsed.vmware and (parsed.instance is None or parsed.type in SPICE_TYPES):
         raise ConfigError("--vmware is for VNC consoles, and needs --instance, for which the port is remembered")
+    if parsed.vmware and parsed.api is not None:
+        raise ConfigError("--vmware chooses a port in the token store of this machine; with --api, say --port")
     port = vmware_port(parsed, config)["port"] if parsed.vmware else parsed.port
     console = Console(
         console_type=parsed.type,
@@ -309,15 +311,6 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
     which.add_argument("--token-file", metavar="F", help="file with the token, - for standard input")
     which.add_argument("--id", metavar="ID", help="as console list prints it")
     which.add_argument("--instance", metavar="UUID", help="all tokens of an instance")
-
-    vmware = commands.add_parser("vmware", parents=[after], help="VNC ports of machines on VMware hosts")
-    vmwares = vmware.add_subparsers(metavar="COMMAND", required=True)
-    port = add(vmwares, "port", vmware_port, "print the VNC port of a machine, chosen once")
-    port.add_argument("--instance", required=True, metavar="UUID", help="the machine")
-    where = port.add_mutually_exclusive_group(required=True)
-    where.add_argument("--host", metavar="H", help="the ESXi host that it runs on")
-    where.add_argument("--release", action="store_true", help="give the port back: the machine is deleted")
-
     move = add(consoles, "move", console_move, "point the tokens of an instance at another host", remote)
     move.add_argument("--instance", required=True, metavar="UUID")
     move.add_argument("--host", required=True, metavar="H", help="where the machine's console is now")
@@ -329,6 +322,14 @@ def _parser(files: list[str], folders: list[str]) -> argparse.ArgumentParser:
     add(sessions, "list", session_list, "list the sessions that live now, on all proxies of the store", remote)
     end = add(sessions, "end", session_end, "let a session end, wherever it is", remote)
     end.add_argument("id", metavar="ID", help="as session list prints it")
+
+    vmware = commands.add_parser("vmware", parents=[after], help="VNC ports of machines on VMware hosts")
+    vmwares = vmware.add_subparsers(metavar="COMMAND", required=True)
+    port = add(vmwares, "port", vmware_port, "print the VNC port of a machine, chosen once")
+    port.add_argument("--instance", required=True, metavar="UUID", help="the machine")
+    where = port.add_mutually_exclusive_group(required=True)
+    where.add_argument("--host", metavar="H", help="the ESXi host that it runs on")
+    where.add_argument("--release", action="store_true", help="give the port back: the machine is deleted")
     return parser
 
 

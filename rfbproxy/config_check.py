@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 from twisted.internet.task import Clock
 
-from rfbproxy import assembly
+from rfbproxy import api_assembly, assembly
 from rfbproxy.config import Address, Config
 from rfbproxy.consoleauth import SqlStore
 from rfbproxy.errors import ConfigError, StoreError
@@ -30,7 +30,7 @@ def check(config: Config) -> list[Finding]:
         ConfigError, StoreError: what would keep the service from starting, or a name that nobody reads.
     """
     _check_names(config)
-    wanted = assembly.wanted(config)
+    wanted = {**assembly.wanted(config), **api_assembly.wanted(config)}
     _check_addresses(wanted, assembly.unasked(config))
     _check_store(config)
     store = SqlStore("sqlite://")

@@ -63,7 +63,7 @@ def _or_null(schema: Schema) -> Schema:
 POLICY = {each.name: _policy(each) for each in fields(Grant) if not each.metadata["sealed"]}
 _TARGET = {
     "host": {"type": "string", "minLength": 1, "maxLength": 255, "description": "name, IPv4 or IPv6"},
-    "port": PORT,
+    "port": {**PORT, "minimum": 0, "description": "0: of a SPICE console that has a tls_port alone"},
     "tls_port": PORT,
     "username": _SECRET,
     "password": {**_SECRET, "format": "password"},
