@@ -174,9 +174,9 @@ class SessionTable:
             ]
 
     def end(self, session: str, now: int) -> int:
-        """Let a session end, wherever it is; says how many there were."""
+        """Let a session end, wherever it is; says how many there were that were not to end already."""
         with self._database.writing() as connection:
-            return end_sessions(connection, and_(_session.session == session, _lives(now)))
+            return end_sessions(connection, and_(_session.session == session, _session.ending.is_(null()), _lives(now)))
 
     def purge(self, now: int) -> None:
         """Forget the proxies that are dead, with their sessions."""
