@@ -48,7 +48,8 @@ class SpiceProxy(Proxy):
     ) -> Console:
         """A new token for the target, at each of its ports; `password` is in place of the right one."""
         tls = ["--tls-port", str(target.tls_port)] if target.tls_port is not None else []
-        return self.create(target.port, password or target.password, *tls, *options, kind=kind, host=target.host)
+        port = 0 if target.is_tls_only else target.port
+        return self.create(port, password or target.password, *tls, *options, kind=kind, host=target.host)
 
     def connection_file(self, console: Console) -> str:
         """The text of the `.vv` that the console's URL gives."""
@@ -79,6 +80,7 @@ class SpiceProxy(Proxy):
         expected = {
             "client": "127.0.0.1",
             "instance": console.instance,
+            "target": target.address,
             "target_security": target.security,
             "close_reason": reason.value,
         }

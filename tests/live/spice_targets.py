@@ -73,6 +73,12 @@ class SpiceMachine(Machine):
     def listening_port(self) -> int:
         return self.tls_port if self.tls_port is not None and self.is_tls_only else self.port
 
+    @property
+    def address(self) -> str:
+        """Where a session is carried to, as the audit record names it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.tls_port or self.port}"
+
     def _console_options(self) -> list[str]:
         words = [f"addr={self.host}"]
         if not self.is_tls_only:

@@ -57,7 +57,7 @@ def test_a_viewer_follows(
         viewer.stop()
     first = proxy.next_record(known, console.token_id)
     second = proxy.next_record(proxy.records().index(first) + 1, console.token_id)
-    assert [first["target"], second["target"]] == [f"127.0.0.1:{machine.port}" for machine in machines]
+    assert [first["target"], second["target"]] == [machine.address for machine in machines]
     for record in (first, second):
         assert record["close_reason"] == CloseReason.CLIENT_CLOSED.value
         assert set(record["channels"]) == SCREEN_AND_KEYS

@@ -17,7 +17,8 @@ from tests.live.spice_targets import SCREEN_AND_KEYS, SpiceMachine
 from tests.live.spice_viewers import RemoteViewer, SpicyScreenshot
 
 AUTH_FAILED = 23  # SPICE_CHANNEL_ERROR_AUTH of spice-gtk
-TARGETS = ["spice-none", "spice-ticket", "spice-tls", "spice-secured", "spice-agent", "spice-ipv6"]
+NAMES = ["spice-none", "spice-ticket", "spice-tls", "spice-secured", "spice-agent", "spice-ipv6"]
+CASES = [*((name, "spice") for name in NAMES), ("spice-secured", "spice_secure")]
 
 
 def shoot(lab: Laboratory, folder: Path, target: SpiceMachine, *options: str, through: str | None = None) -> None:
@@ -29,10 +30,9 @@ def shoot(lab: Laboratory, folder: Path, target: SpiceMachine, *options: str, th
     assert shot.picture.tobytes() == target.capture().tobytes()
 
 
-@pytest.mark.parametrize("name", TARGETS)
-def test_by_tls_with_the_token_as_password(lab: Laboratory, tmp_path: Path, name: str) -> None:
-    target = lab.spice_machine(name)
-    proxy = lab.spice_secure if target.is_tls_only else lab.spice
+@pytest.mark.parametrize(("name", "way"), CASES)
+def test_by_tls_with_the_token_as_password(lab: Laboratory, tmp_path: Path, name: str, way: str) -> None:
+    proxy, target = getattr(lab, way), lab.spice_machine(name)
     console, known = proxy.create_spice(target, kind="spice-direct"), len(proxy.records())
     shoot(lab, tmp_path, target, "-h", "127.0.0.1", "-s", str(proxy.spice_tls_listen), "-w", console.token)
     record = proxy.check_record(known, console, target)
