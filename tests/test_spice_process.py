@@ -9,12 +9,14 @@ import struct
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 
 import pytest
 
 from rfbproxy.reasons import CloseReason
 from rfbproxy.secret import Secret
 from rfbproxy.spice import LinkError
+from rfbproxy.spice.messages import message
 from tests.certificates import certificate
 from tests.peers import TIMEOUT_S, WebSocket, refusal, target
 from tests.proxy_process import free_port, run, until
@@ -23,6 +25,7 @@ from tests.spice_peers import (
     CHANNELS,
     CURSOR,
     DISPLAY,
+    ECHOED,
     INPUTS,
     MAIN,
     Link,
@@ -214,6 +217,30 @@ def test_a_connect_inside_tls(encrypting, machine, tls):
 
     with Viewer(come) as viewer:
         viewer.link()
+
+
+@pytest.mark.parametrize("way_in", ["connect", "spice"])
+def test_no_tls_record_goes_on_after_a_messages_end(encrypting, machine, tls, way_in):
+    """For spice-gtk asks its socket whether more has come, and not its TLS."""
+    token = encrypting.token(machine.port)
+
+    def come():
+        if way_in == "spice":
+            return Socket(encrypting.tls_port, tls=tls)
+        client = encrypting.come(token, way_in)
+        client.start_tls(tls)
+        return client
+
+    said = [message(ECHOED, bytes(size)) for size in range(40)]
+    records = []
+    with Viewer(come, token) as viewer:
+        peer = viewer.link().peer
+        peer.send(b"".join(said))
+        while sum(map(len, records)) < len(b"".join(said)):
+            records.append(peer.sock.recv(65536))  # of one record, however many there are
+            assert records[-1]
+    assert b"".join(records) == b"".join(said)
+    assert set(accumulate(map(len, said))) <= set(accumulate(map(len, records)))
 
 
 def test_tls_inside_a_connect_without_a_certificate(proxy, machine, tls):

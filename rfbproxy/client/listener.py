@@ -243,13 +243,14 @@ class ClientConnection(Protocol):
 
     def _start_tls(self, data: bytes) -> None:
         """Put TLS between, feed it the bytes that told, and look again inside it."""
-        if self._listener.tls is None:
+        listener = self._listener
+        if listener.tls is None:
             _log.info("{source} wants TLS, and there is no certificate", source=self._source)
             self._leaving = True
             self.abort()
             return
-        inner = ClientConnection(self._listener, self._source, outside=self)
-        self._hand_over(inside_tls(inner, self._listener.tls, self._listener.clock), data)
+        inner = ClientConnection(listener, self._source, outside=self)
+        self._hand_over(inside_tls(inner, listener.tls, listener.clock, record_by_record=listener.is_native), data)
 
     def _serve(self, head: RequestHead) -> None:
         self._client = who_asks(self._source, head, self._listener.trusted_proxies)

@@ -92,10 +92,22 @@ def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> Any:
     return PROTOCOL if PROTOCOL in offered else SSL.NO_OVERLAPPING_PROTOCOLS
 
 
-def inside_tls(protocol: IProtocol, tls: IOpenSSLServerConnectionCreator, clock: IReactorTime) -> TLSMemoryBIOProtocol:
-    """TLS around a protocol, for a connection that has shown that it begins with TLS."""
+def inside_tls(
+    protocol: IProtocol,
+    tls: IOpenSSLServerConnectionCreator,
+    clock: IReactorTime,
+    *,
+    record_by_record: bool = False,
+) -> TLSMemoryBIOProtocol:
+    """TLS around a protocol, for a connection that has shown that it begins with TLS.
+
+    Args:
+        record_by_record: whether no record may hold what was written at two times.
+    """
     factory = TLSMemoryBIOFactory(tls, False, _Inner(protocol), clock)
     factory.noisy = False
+    if record_by_record:
+        factory.protocol = TLSMemoryBIOProtocol  # in place of the one that gathers small writes
     return factory.buildProtocol(None)
 
 

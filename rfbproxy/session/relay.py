@@ -27,6 +27,13 @@ class MessageFilter(Interface):
         """After an error: what goes on of the bytes before it."""
 
 
+class MessageEnds(Interface):
+    """What knows where the messages of one direction end."""
+
+    def cut(self, data: bytes) -> list[bytes]:
+        """The same bytes in pieces, of which each is sent by itself."""
+
+
 @implementer(IPushProducer)
 class Flow:
     """One direction: what `source` sends, `sink` gets.
@@ -95,11 +102,14 @@ class Flow:
 class FilteredFlow(Flow):
     """One whose messages are followed, and some of them held back."""
 
-    __slots__ = ("_filter",)
+    __slots__ = ("_ends", "_filter")
 
-    def __init__(self, relay: "Relay", source: Stream, sink: Stream, message_filter: MessageFilter) -> None:
+    def __init__(
+        self, relay: "Relay", source: Stream, sink: Stream, message_filter: MessageFilter, ends: MessageEnds | None
+    ) -> None:
         super().__init__(relay, source, sink)
         self._filter = message_filter
+        self._ends = ends
 
     def data_received(self, data: bytes) -> None:
         """See `stream.Sink`."""
@@ -112,7 +122,8 @@ class FilteredFlow(Flow):
             self._relay.source_broke(self, error)
             return
         if passed:
-            super().data_received(passed)
+            for piece in [passed] if self._ends is None else self._ends.cut(passed):
+                super().data_received(piece)
 
 
 class Relay:
@@ -121,6 +132,7 @@ class Relay:
     Args:
         client_filter: what the client says goes through it.
         target_filter: what the target says goes through it.
+        client_ends: where that is cut, for a client that must get each message by itself.
     """
 
     __slots__ = ("_done", "_reason", "to_client", "to_target")
@@ -131,16 +143,19 @@ class Relay:
         target: Stream,
         client_filter: MessageFilter | None = None,
         target_filter: MessageFilter | None = None,
+        client_ends: MessageEnds | None = None,
     ) -> None:
-        self.to_client = self._flow(target, client, target_filter)
+        self.to_client = self._flow(target, client, target_filter, client_ends)
         self.to_target = self._flow(client, target, client_filter)
         self._reason: CloseReason | None = None
         self._done: Deferred[CloseReason] = Deferred(lambda _: self.stop())
 
-    def _flow(self, source: Stream, sink: Stream, message_filter: MessageFilter | None) -> Flow:
+    def _flow(
+        self, source: Stream, sink: Stream, message_filter: MessageFilter | None, ends: MessageEnds | None = None
+    ) -> Flow:
         if message_filter is None:
             return Flow(self, source, sink)
-        return FilteredFlow(self, source, sink, message_filter)
+        return FilteredFlow(self, source, sink, message_filter, ends)
 
     def start(self) -> Deferred[CloseReason]:
         """Relay; fires with `target-closed` or `client-closed`, whoever ended first. Cancelling it stops the relay.

@@ -23,6 +23,7 @@ from rfbproxy.spice import (
     ChannelType,
     Destination,
     LinkMess,
+    MessageEnds,
     announced,
     channel_name,
     client_messages,
@@ -203,8 +204,10 @@ class SpiceVisit(Visit):
         )
         _log.info("[{session}] is channel {channel} of session {main}", session=self.record.session,
                   channel=channel_name(channel), main=session.id)  # fmt: skip
+        is_native = self._client.token_inside or not self._client.greets_at_once
+        ends = MessageEnds() if is_native else None
         return await self._relayed_to_its_end(
-            Relay(self._client, target, client_messages(channel, policy), from_target)
+            Relay(self._client, target, client_messages(channel, policy), from_target, ends)
         )
 
     def _follow(self, session: SpiceSession, destination: Destination) -> Destination | None:

@@ -19,7 +19,7 @@ from rfbproxy.spice.link import (
     TicketGiven,
 )
 from rfbproxy.spice.link_messages import LinkMess
-from rfbproxy.spice.messages import MessageFilter
+from rfbproxy.spice.messages import MessageEnds, MessageFilter
 from rfbproxy.spice.migration import Destination
 from rfbproxy.spice.policy import USUAL_CHANNELS, Policy
 from rfbproxy.spice.ticket import PASSWORD_LIMIT, TICKET_KEY_BITS, TicketKey, password_bytes
@@ -39,6 +39,7 @@ __all__ = [
     "LinkRefused",
     "LinkReplied",
     "LinkRequested",
+    "MessageEnds",
     "MessageFilter",
     "NeedSecured",
     "Policy",

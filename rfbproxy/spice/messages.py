@@ -74,6 +74,42 @@ def dropped(_: Message) -> None:
 SAYS_NOTHING = message(Msg.NOTIFY, _NOTIFY.pack(0, 0, 0, 0, 0))
 
 
+class MessageEnds:
+    """Where messages end in bytes that go on.
+
+    spice-gtk asks its socket whether more has come, and not its TLS. Of a TLS record that holds the end of one message
+    and the beginning of the next, it leaves the next one lying until another record comes, which may take long. So a
+    record for it ends where a message ends, as spice-server's own do.
+    """
+
+    def __init__(self) -> None:
+        self._header = b""  # as much as there is of one
+        self._body_left = 0
+
+    def cut(self, data: bytes) -> list[bytes]:
+        """The same bytes in pieces: each ends with a message, but the last one may end before."""
+        pieces = []
+        start = done = 0
+        while done < len(data):
+            if not self._body_left:
+                missing = _HEADER.size - len(self._header)
+                self._header += data[done : done + missing]
+                done = min(done + missing, len(data))
+                if len(self._header) < _HEADER.size:
+                    break
+                _, self._body_left = _read_header(self._header, 0)
+                self._header = b""
+            gone = min(self._body_left, len(data) - done)
+            self._body_left -= gone
+            done += gone
+            if not self._body_left:
+                pieces.append(data[start:done])
+                start = done
+        if start < len(data):
+            pieces.append(data[start:])
+        return pieces
+
+
 class MessageFilter:
     """Follow the messages that go one way on one channel.
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageChops, ImageGrab
 
 from tests.live.machine import Target
-from tests.live.processes import Process, program, until
+from tests.live.processes import PATIENCE_S, Process, program, until
 
 MENU_LIMIT = 60  # pixels; a viewer's menu above the picture may be so high
 FRAME_LIMIT = 6  # pixels; a frame beside it may be so thick
@@ -52,7 +52,9 @@ class Screen:
         self.xdotool("key", "Return")
         target.wait_typed(f"{text}\n")
 
-    def wait_same(self, target: Target, *, unlike: Image.Image | None = None) -> Image.Image:
+    def wait_same(
+        self, target: Target, *, unlike: Image.Image | None = None, timeout_s: float = PATIENCE_S
+    ) -> Image.Image:
         """Wait until a window in the upper left corner shows what the target shows; returns that picture.
 
         Args:
@@ -70,7 +72,7 @@ class Screen:
             return None
 
         try:
-            return until(same, f"picture of {target.name}")
+            return until(same, f"picture of {target.name}", timeout_s)
         except pytest.fail.Exception:
             self.picture().save(target.folder / "seen.png")
             target.capture().save(target.folder / "target.png")

@@ -16,6 +16,7 @@ from tests.live.screen import Screen
 from tests.live.spice_targets import SCREEN_AND_KEYS, SpiceMachine
 from tests.live.spice_viewers import RemoteViewer, SpicyScreenshot
 
+SOON_S = 5.0  # the server itself sends something every 15 s
 AUTH_FAILED = 23  # SPICE_CHANNEL_ERROR_AUTH of spice-gtk
 NAMES = ["spice-none", "spice-ticket", "spice-tls", "spice-secured", "spice-agent", "spice-ipv6"]
 CASES = [*((name, "spice") for name in NAMES), ("spice-secured", "spice_secure")]
@@ -101,6 +102,23 @@ def test_a_connection_file_opens_the_console(
     assert set(record["channels"]) >= SCREEN_AND_KEYS
     assert not viewer.file.exists(), "the viewer shall delete the file, which holds the token"
     proxy.check_secrets_kept()
+
+
+@WAYS
+def test_each_letter_is_seen_when_it_is_typed(
+    lab: Laboratory, screen: Screen, tmp_path: Path, way: str, new_text: Callable[[], str]
+) -> None:
+    """And not when something else comes: spice-gtk overlooks what lies in its TLS."""
+    proxy, target, text = getattr(lab, way), lab.spice_machine("spice-ticket"), new_text()
+    console = proxy.create_spice(target, kind="spice-direct")
+    with remote_viewer(tmp_path, screen, proxy.connection_file(console)) as viewer:
+        screen.wait_same(target)
+        for letter in text:
+            screen.type_into(viewer.title, letter)
+            target.wait_typed(letter)
+            screen.wait_same(target, timeout_s=SOON_S)
+        screen.xdotool("key", "Return")
+        target.wait_typed(f"{text}\n")
 
 
 @WAYS
