@@ -205,7 +205,8 @@ class SpiceVisit(Visit):
         _log.info("[{session}] is channel {channel} of session {main}", session=self.record.session,
                   channel=channel_name(channel), main=session.id)  # fmt: skip
         is_native = self._client.token_inside or not self._client.greets_at_once
-        ends = MessageEnds() if is_native else None
+        is_encrypted = self._request.encrypted or self._client.inside_tls
+        ends = MessageEnds() if is_native and is_encrypted else None  # spice-gtk does not look into its TLS for more
         return await self._relayed_to_its_end(
             Relay(self._client, target, client_messages(channel, policy), from_target, ends)
         )
