@@ -197,6 +197,8 @@ class SpiceSessionTable:
         these = _channel.session == session
         query = select(_channel.name, _channel.bytes_to_client, _channel.bytes_to_target).where(these)
         with self._database.writing() as connection:
+            # What is being noted at this moment is waited for: nothing may come between reading and deleting.
+            connection.execute(update(SPICE_CHANNELS).where(these).values(touched=_channel.touched))
             taken = [ChannelRow(**row) for row in connection.execute(query.order_by(_channel.link)).mappings()]
             connection.execute(delete(SPICE_CHANNELS).where(these))
         return taken
