@@ -62,6 +62,12 @@ def wanted(config: Config) -> Mapping[str, Sequence[Address]]:
     return enabled
 
 
+def nothing_to_listen_on(config: Config) -> ConfigError:
+    """What is wrong where no listener has an address."""
+    first = "[vnc] novncproxy_host" if config.flag("vnc", "enabled") else "[spice] html5proxy_host"
+    return ConfigError(f"{first} is empty, and there is nothing else to listen on")
+
+
 def unasked(config: Config) -> tuple[str, ...]:
     """Listeners that nova's defaults name, rather than an option."""
     asked = config.is_set("vnc", "xvpvncproxy_host") or config.is_set("vnc", "xvpvncproxy_port")

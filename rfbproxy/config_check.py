@@ -18,7 +18,7 @@ from rfbproxy.config import Address, Config
 from rfbproxy.consoleauth import SqlStore
 from rfbproxy.errors import ConfigError, StoreError
 from rfbproxy.option_names import Finding, meant_by, remarks
-from rfbproxy.service import NOTHING_TO_LISTEN_ON, ConsoleProxyService, named_store
+from rfbproxy.service import ConsoleProxyService, named_store
 
 USABLE = "the configuration is usable"
 
@@ -31,6 +31,8 @@ def check(config: Config) -> list[Finding]:
     """
     _check_names(config)
     wanted = {**assembly.wanted(config), **api_assembly.wanted(config)}
+    if not any(wanted.values()):
+        raise assembly.nothing_to_listen_on(config)
     _check_addresses(wanted, assembly.unasked(config))
     _check_store(config)
     store = SqlStore("sqlite://")
@@ -73,8 +75,6 @@ def _check_addresses(wanted: Mapping[str, Sequence[Address]], unasked: Sequence[
             other = taken.setdefault(address, name)
             if other != name and (address.port or address.path is not None):
                 raise ConfigError(f"{other} and {name} are both to listen on {address}")
-    if not any(wanted.values()):
-        raise ConfigError(NOTHING_TO_LISTEN_ON)
 
 
 def _check_store(config: Config) -> None:

@@ -30,7 +30,7 @@ from rfbproxy.client.websocket import ClientWebSocketFactory
 from rfbproxy.config import Address, Config, is_trusted
 from rfbproxy.consoleauth import SqlStore
 from rfbproxy.consoleauth.threaded import ThreadedStore
-from rfbproxy.errors import ConfigError, ConsoleProxyError, StoreError
+from rfbproxy.errors import ConsoleProxyError, StoreError
 from rfbproxy.listening import Place, places
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.audit import AuditLog
@@ -47,7 +47,6 @@ LISTEN = "--listen"  # the listener that an argument asks for
 PURGE_INTERVAL_S = 300.0
 READY_KEPT_S = 2.0
 READY_TIMEOUT_S = 5.0
-NOTHING_TO_LISTEN_ON = "[vnc] novncproxy_host is empty, and there is nothing else to listen on"
 NEEDS_RESTART = (
     ("DEFAULT", "source_is_ipv6"),
     ("DEFAULT", "state_path"),
@@ -130,7 +129,7 @@ class ConsoleProxyService(Service):
             unasked=assembly.unasked(config),
         )
         if not self._places:
-            raise ConfigError(NOTHING_TO_LISTEN_ON)
+            raise assembly.nothing_to_listen_on(config)
 
     @property
     def address(self) -> Address:

@@ -35,6 +35,11 @@ CANNOT_WORK = [
     ("audit log", "[consoleproxy]\naudit_log = /nonexistent/a", "audit_log: /nonexistent/a cannot be written"),
     ("nothing to listen for", "[vnc]\nenabled = False", "[vnc] enabled is False"),
     ("nothing to listen on", "[vnc]\nnovncproxy_host =", "novncproxy_host is empty"),
+    (
+        "nothing to listen for SPICE on",
+        "[vnc]\nenabled = False\n[spice]\nenabled = True\nhtml5proxy_host =",
+        "[spice] html5proxy_host is empty",
+    ),
     ("a host that may be two things", "[vnc]\nnovncproxy_host = 2001:db8::1:6080", "[2001:db8::1] the other"),
     (
         "CAs",

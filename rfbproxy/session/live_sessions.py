@@ -15,7 +15,13 @@ from rfbproxy.errors import StoreError
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.audit import VisitRecord
 
-_REASONS = {reason.value: reason for reason in CloseReason}
+_ENDINGS = {  # by the store's word
+    ending.reason.value: ending
+    for ending in (
+        Refused(CloseReason.REVOKED, "its token was withdrawn, or somebody ended the session"),
+        Refused(CloseReason.POLICY, "a session that is to be alone has begun, or its one-time token came again"),
+    )
+}
 STOP_S = 1.0  # for the store to hear, at the end, that no session lives any more
 LOOK_S = 0.5  # between looks at the store, while there are sessions: a quarter of what ending one may take
 
@@ -105,7 +111,7 @@ class LiveSessions:
             return
         for id_, word in ending.items():
             if live := self._live.get(id_):
-                live.end(Refused(_REASONS.get(word, CloseReason.REVOKED), "ended from outside"))
+                live.end(_ENDINGS.get(word, _ENDINGS[CloseReason.REVOKED.value]))
 
     @property
     def _now(self) -> int:
