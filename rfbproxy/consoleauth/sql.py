@@ -1,19 +1,23 @@
 """The token store on SQL: nova's table, only read where it is nova's, and ours everywhere else."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from rfbproxy.consoleauth.database import Database
 from rfbproxy.consoleauth.grants import grant_row, read_grant
 from rfbproxy.consoleauth.schema import GRANTS, OURS, REQUIRED, TOKENS
 from rfbproxy.consoleauth.spice_sessions import SpiceSessionTable
+from rfbproxy.consoleauth.state import State
 from rfbproxy.consoleauth.token import ConsoleToken, Grant, hash_token
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, TokenInUse
+
+PURGED_AT_ONCE = 500
 
 ConsoleTokens = list[ConsoleToken]
 
@@ -31,7 +35,7 @@ class _Opened:
 
     columns: tuple[ColumnElement[Any], ...]
     ours: bool
-    state: Database | None
+    state: State | None
     spice_sessions: SpiceSessionTable | None
 
 
@@ -49,7 +53,7 @@ class SqlStore:
 
     def __init__(self, url: str, state_url: str | None = None) -> None:
         self._database = Database(url)
-        self._state = Database(state_url) if state_url is not None else None
+        self._state = State(state_url) if state_url is not None else None
         self._found: _Opened | None = None
 
     @property
@@ -72,9 +76,7 @@ class SqlStore:
         except StoreError:
             self.close()
             raise
-        for database in (self._database, self._state):
-            if database is not None:
-                database.release()
+        self._database.release()
 
     def close(self) -> None:
         """Give all connections back; a memory database is forgotten."""
@@ -104,13 +106,14 @@ class SqlStore:
         values["created_at"] = created_at
         present = {column.key for column in opened.columns}
         row = {name: value for name, value in values.items() if name in present or value is not None}
-        grant = grant_row(token, console.grant)
+        grant = {"token_hash": console.token_hash, "created_at": created_at, **grant_row(token, console.grant)}
+
+        def add(connection: Connection) -> None:
+            connection.execute(insert(TOKENS), row)
+            connection.execute(insert(GRANTS), grant)
+
         try:
-            with self._database.writing() as connection:
-                connection.execute(insert(TOKENS), row)
-                connection.execute(
-                    insert(GRANTS), {"token_hash": console.token_hash, "created_at": created_at, **grant}
-                )
+            self._database.transact(add)
         except IntegrityError:
             raise TokenInUse(f"console token {console.id} exists already") from None
 
@@ -171,22 +174,40 @@ class SqlStore:
         opened = self._opened()
         if opened.spice_sessions is not None:
             opened.spice_sessions.purge(now)
-        return self._delete(TOKENS.c.expires <= now) if opened.ours else 0
+        return sum(self._purged(now)) if opened.ours else 0
 
-    def _delete(self, which: ColumnElement[bool]) -> int:
-        with self._database.writing() as connection:
-            connection.execute(delete(GRANTS).where(GRANTS.c.token_hash.in_(select(TOKENS.c.token_hash).where(which))))
+    def _purged(self, now: int) -> Iterator[int]:
+        """Delete the expired tokens in transactions of a bounded size, so that nobody else waits long."""
+        expired = select(TOKENS.c.token_hash).where(TOKENS.c.expires <= now).limit(PURGED_AT_ONCE)
+        while True:
+            with self._database.reading() as connection:
+                hashes = sorted(connection.execute(expired).scalars())
+            if hashes:
+                yield self._delete(TOKENS.c.token_hash.in_(hashes), GRANTS.c.token_hash.in_(hashes))
+            if len(hashes) < PURGED_AT_ONCE:
+                return
+
+    def _delete(self, which: ColumnElement[bool], whose: ColumnElement[bool] | None = None) -> int:
+        """Delete tokens and their grants.
+
+        Args:
+            whose: which grants, where that is known without a look at the tokens.
+        """
+        if whose is None:
+            whose = GRANTS.c.token_hash.in_(select(TOKENS.c.token_hash).where(which))
+
+        def remove(connection: Connection) -> int:
+            connection.execute(delete(GRANTS).where(whose))
             return connection.execute(delete(TOKENS).where(which)).rowcount
 
+        return self._database.transact(remove)
+
     def _grant(self, opened: _Opened, token: str, row: RowMapping) -> Grant:
-        found: RowMapping | None = row if opened.ours else None
         if opened.state is not None:
-            query = select(GRANTS.c.policy, GRANTS.c.secrets).where(GRANTS.c.token_hash == row["token_hash"])
-            with opened.state.reading() as connection:
-                found = connection.execute(query).mappings().first()
-        if found is None or found["policy"] is None:
+            return opened.state.grant(token)
+        if not opened.ours or row["policy"] is None:
             return Grant()
-        return read_grant(token, found["policy"], found["secrets"])
+        return read_grant(token, row["policy"], row["secrets"])
 
     def _opened(self) -> _Opened:
         if self._found is None:
@@ -213,19 +234,12 @@ class SqlStore:
         if missing := REQUIRED - present:
             raise StoreError(f"token store {database.name}: {TOKENS.name} lacks the columns {sorted(missing)}")
         columns = tuple(column for column in TOKENS.c if column.name in present)
-        state = self._open_state() if novas else None
-        own = state if novas else database
-        return _Opened(columns, not novas, state, SpiceSessionTable(own) if own is not None else None)
-
-    def _open_state(self) -> Database | None:
-        state = self._state
-        if state is not None:
-            state.make_file()
-            tables = state.tables()
-            if TOKENS.name in tables and GRANTS.name not in tables:
-                raise StoreReadOnly(f"token store {state.name} is nova's: grants cannot be kept there")
-            state.make_tables(*OURS)
-        return state
+        if not novas:
+            return _Opened(columns, True, None, SpiceSessionTable(database))
+        if self._state is None:
+            return _Opened(columns, False, None, None)
+        self._state.open()
+        return _Opened(columns, False, self._state, self._state.spice_sessions)
 
 
 def _with_id(id_: str) -> ColumnElement[bool]:

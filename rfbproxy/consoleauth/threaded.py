@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from rfbproxy.consoleauth.engine import CONNECTIONS
 from rfbproxy.consoleauth.spice_sessions import ChannelRow, Location, SpiceClaim, SpiceSessionTable
 from rfbproxy.consoleauth.token import ConsoleToken
 from rfbproxy.errors import StoreError
@@ -52,7 +53,7 @@ class ThreadedStore:
         spice_sessions: which SPICE sessions have tokens.
     """
 
-    def __init__(self, store: BlockingStore, reactor: IReactorFromThreads, threads: int = 4) -> None:
+    def __init__(self, store: BlockingStore, reactor: IReactorFromThreads, threads: int = CONNECTIONS) -> None:
         self._store = store
         self._reactor = reactor
         self._threads = 1 if store.in_memory else threads

@@ -5,7 +5,7 @@ import threading
 import pytest
 import sqlalchemy
 
-from rfbproxy.consoleauth import database
+from rfbproxy.consoleauth import database, engine
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.errors import StoreError
 from tests.consoleauth.stores import NOW, create, opened, refused, rows, run
@@ -50,7 +50,7 @@ class TestErrors:
         assert "refuses" in refused(f"sqlite:///file:{file}?uri=true&timeout=soon")
 
     def test_a_locked_file(self, file, monkeypatch):
-        monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
         with opened(file) as store, contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
             token, _ = create(store)
             other.execute("BEGIN IMMEDIATE")
@@ -59,7 +59,7 @@ class TestErrors:
             assert store.find(token) is not None
 
     def test_a_file_locked_while_it_would_become_ours(self, file, monkeypatch):
-        monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
         with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert "database is locked" in refused(f"sqlite:///{file}")
@@ -192,7 +192,7 @@ class TestWriteAhead:
         release.join()
 
     def test_waiting_has_an_end(self, file, other, monkeypatch):
-        monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
         assert "database is locked" in refused(f"sqlite:///{file}")
 
 

@@ -18,7 +18,7 @@ from rfbproxy.consoleauth.spice_sessions import (
 )
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.errors import StoreError
-from tests.consoleauth.stores import NOW, opened, rows, run
+from tests.consoleauth.stores import NO_TABLE, NOW, opened, rows, run
 from tests.consoleauth.test_sql import novas  # noqa: F401 - a fixture
 
 T, U = "a" * 64, "b" * 64
@@ -312,7 +312,7 @@ class TestPlaces:
             lambda: table.take_channels("a"),
             lambda: table.purge(NOW),
         ):
-            with pytest.raises(StoreError, match="no such table"):
+            with pytest.raises(StoreError, match=NO_TABLE):
                 call()
 
 
