@@ -25,6 +25,7 @@ from rfbproxy.consoleauth.engine import asks_to_retry, make_engine
 from rfbproxy.errors import StoreError
 
 _RETRY_S = 0.02
+_RETRY_AFTER_S = 0.1  # at once would take the locks again before the transaction that waited for them wakes up
 _MODE = 0o600
 
 T = TypeVar("T")
@@ -79,6 +80,7 @@ class Database:
             except DatabaseError as error:
                 if not asks_to_retry(error):
                     raise
+            time.sleep(_RETRY_AFTER_S)
             with self._engine.begin() as connection:
                 return work(connection)
 
@@ -106,13 +108,14 @@ class Database:
     def make_tables(self, *tables: Table) -> None:
         """Make the tables that are missing, in this order; several programs may do so at once."""
         wanted = {table.name for table in tables}
-        try:
-            if not wanted <= self.tables():
+        while missing := wanted - self.tables():
+            try:
                 self._create(tables)
-        except (StoreError, IntegrityError):
-            # MariaDB and PostgreSQL let two programs look and then both make; the second only needs the tables there.
-            if not wanted <= self.tables():
-                raise
+            except (StoreError, IntegrityError):
+                # MariaDB and PostgreSQL let two programs look and then both make. The second one only needs the tables
+                # there, and MariaDB has them one by one.
+                if missing == wanted - self.tables():
+                    raise
         if self._file is not None:
             self._write_ahead()
 

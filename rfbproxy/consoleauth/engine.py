@@ -13,8 +13,8 @@ CONNECTIONS = 4  # to one database; more threads than these wait for each other
 BUSY_TIMEOUT_S = 5.0  # for another program's transaction on an SQLite file
 CONNECT_TIMEOUT_S = 3  # for each address that the host's name has
 LOCK_TIMEOUT_S = 2
-STATEMENT_TIMEOUT_S = 3  # after which the server gives up a statement
-ANSWER_TIMEOUT_S = 4  # after which a server that says nothing at all is given up
+STATEMENT_TIMEOUT_S = 2.5  # after which the server gives up a statement
+ANSWER_TIMEOUT_S = 3  # after which a server that says nothing at all is given up
 RECYCLE_S = 600  # the age at which a connection is replaced, before a firewall forgets it
 
 # Deadlock and serialization failure (postgresql.org, "PostgreSQL Error Codes"); ER_LOCK_DEADLOCK and
@@ -66,7 +66,7 @@ def asks_to_retry(error: DBAPIError) -> bool:
 def _bounds(backend: str) -> dict[str, Any]:
     """What the driver is told; an option in the URL goes before the same one here."""
     if backend == "postgresql":
-        milliseconds = {"statement_timeout": STATEMENT_TIMEOUT_S * 1000, "lock_timeout": LOCK_TIMEOUT_S * 1000}
+        milliseconds = {"statement_timeout": int(STATEMENT_TIMEOUT_S * 1000), "lock_timeout": LOCK_TIMEOUT_S * 1000}
         return {
             "connect_timeout": CONNECT_TIMEOUT_S,
             "options": " ".join(f"-c {name}={value}" for name, value in milliseconds.items()),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from tests.live.processes import Process, free_port, program, until
 
@@ -68,6 +69,15 @@ class DatabaseServer:
     def start(self) -> None:
         self._process = Process(self.name, self._as_user(self._command()), self._outputs, cwd=self.folder)
         self._process.wait_for_port(self.port)
+        until(self._lets_in, f"a login to {self.name}")
+
+    def _lets_in(self) -> bool:
+        engine = sqlalchemy.create_engine(self.url, poolclass=sqlalchemy.NullPool)
+        try:
+            engine.connect().close()
+        except sqlalchemy.exc.OperationalError:  # PostgreSQL listens before it is ready
+            return False
+        return True
 
     def stop(self) -> None:
         if self._process is not None:
@@ -77,6 +87,9 @@ class DatabaseServer:
     def freeze(self) -> None:
         """Let it answer nothing any more, though its connections stay."""
         self._signal(signal.SIGSTOP)
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/stat")
+        until(lambda: status.read_text().rpartition(")")[2].split()[0] == "T", f"{self.name} is frozen")
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
@@ -160,8 +173,3 @@ class Mariadb(DatabaseServer):
             "innodb-flush-log-at-trx-commit": 0,
         }
         return [program("mariadbd"), "--no-defaults", *(f"--{name}={value}" for name, value in settings.items())]
-
-
-def wait_until_frozen(server: DatabaseServer) -> None:
-    """SIGSTOP takes effect a little later."""
-    until(lambda: Path(f"/proc/{server._process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "frozen")
