@@ -72,7 +72,7 @@ def console_create(parsed: argparse.Namespace, config: Config) -> object:
         issued = issue(store, console, base=config.base_url(parsed.type), ttl=ttl, now=int(time.time()))
     result = issued.as_json()
     if parsed.type == "spice-direct":
-        file = viewer_file(config, issued.token, title=issued.console.instance_uuid, certificate=certificate)
+        file = viewer_file(config, issued.token, title=issued.console.instance_uuid or "", certificate=certificate)
         result["vv"] = file.text() if parsed.json else "printed with --json"
     return result
 

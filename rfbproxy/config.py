@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from oslo_config import cfg
 
 from rfbproxy.errors import ConfigError
-from rfbproxy.options import FOREIGN, GROUPS
+from rfbproxy.options import FOREIGN, GROUPS, KEYSTONE_AUTHTOKEN, SHARED_GROUPS
 from rfbproxy.rfb import Preference, SecurityType
 
 _BARE_NAME = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]?")
@@ -281,6 +282,16 @@ class Config:
             raise ConfigError(f"[{option[0]}] {option[1]}: {base!r} is not a URL")
         return base
 
+    @property
+    def keystone_login(self) -> dict[str, Any]:
+        """The options of `[keystone_authtoken]` by name; None where one is unset or empty."""
+        group = "keystone_authtoken"
+        login: dict[str, Any] = {option.dest: self.text(group, option.dest) for option in KEYSTONE_AUTHTOKEN}
+        login["insecure"] = self.flag(group, "insecure")
+        for name in ("cafile", "certfile", "keyfile"):
+            login[name] = str(self.base / login[name]) if login[name] else None
+        return login
+
     def _native_url(self) -> str:
         address = next((address for address in self.rfb_listen if address.path is None), None)
         if address is None:
@@ -321,7 +332,7 @@ class Config:
             sections: dict[str, dict[str, object]] = {}
             cfg.ConfigParser(file, sections).parse()
             for group, names in sections.items():
-                if group == "DEFAULT" or group not in GROUPS:
+                if group in SHARED_GROUPS or group not in GROUPS:
                     continue
                 known = {option.dest for option in GROUPS[group]} | {option.name for option in GROUPS[group]}
                 known |= {old.name for option in GROUPS[group] for old in option.deprecated_opts}

@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from rfbproxy.consoleauth import ConsoleToken, Grant, SqlStore, access_url, hash_token, new_token
+from rfbproxy.consoleauth import ConsoleToken, Grant, Store, access_url, hash_token, new_token
 from rfbproxy.errors import ConfigError, SecurityFailure
 from rfbproxy.secret import Secret
 from rfbproxy.spice import USUAL_CHANNELS, channel_name, password_bytes
@@ -61,7 +61,7 @@ class Issued:
         }
 
 
-def issue(store: SqlStore, console: Console, *, base: str, ttl: int, now: int) -> Issued:
+def issue(store: Store, console: Console, *, base: str, ttl: int, now: int) -> Issued:
     """Put a new token for `console` into the store.
 
     Args:

@@ -25,10 +25,11 @@ from rfbproxy.client.probe import websocket_opens
 from rfbproxy.client.waiting_room import WaitingRoom
 from rfbproxy.client.websocket import ClientWebSocketFactory
 from rfbproxy.config import Address, Config, is_trusted
-from rfbproxy.consoleauth import SqlStore
+from rfbproxy.consoleauth import Store, stores
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.errors import ConfigError, ConsoleProxyError, StoreError
 from rfbproxy.listening import places
+from rfbproxy.options import KEYSTONE_AUTHTOKEN
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.audit import AuditLog
 from rfbproxy.session.limits import Limits
@@ -55,6 +56,7 @@ NEEDS_RESTART = (
     ("spice", "html5proxy_host"),
     ("spice", "html5proxy_port"),
     ("consoleauth", "connection"),
+    *(("keystone_authtoken", option.dest) for option in KEYSTONE_AUTHTOKEN),
     ("consoleproxy", "rfb_listen"),
     ("consoleproxy", "spice_listen"),
     ("consoleproxy", "spice_tls_listen"),
@@ -78,7 +80,7 @@ class ConsoleProxyService(Service):
     def __init__(
         self,
         config: Config,
-        store: SqlStore,
+        store: Store,
         reactor: Any,
         wanted: Mapping[str, Sequence[Address]],
         protocols: Mapping[str, Protocol],
@@ -123,6 +125,7 @@ class ConsoleProxyService(Service):
             self._reactor,
             time,
             self._limits,
+            assembly.target_check(config, self._store.run),
             None if self._spice is None else self._spice.surroundings(config),
         )
 
@@ -296,7 +299,7 @@ def make_service(
     config: Config,
     reactor: Any,
     *,
-    store: SqlStore | None = None,
+    store: Store | None = None,
     address: Address | None = None,
     protocol: Protocol = "vnc",
 ) -> ConsoleProxyService:
@@ -317,11 +320,11 @@ def make_service(
     return ConsoleProxyService(config, store or open_store(config), reactor, wanted, protocols)
 
 
-def open_store(config: Config) -> SqlStore:
+def open_store(config: Config) -> Store:
     """The token store that the options name, opened; a default one lies in `state_path`, which is made if need be.
 
     Raises:
-        StoreError: it cannot be opened.
+        ConfigError, StoreError: it cannot be opened.
     """
     url = config.text("consoleauth", "connection") or ""
     state = Path(config.text("DEFAULT", "state_path") or ".")
@@ -331,9 +334,13 @@ def open_store(config: Config) -> SqlStore:
     except OSError as error:
         if f"{state}/" in url:
             raise StoreError(f"[DEFAULT] state_path: {state} cannot be made: {error.strerror}") from error
-    store = SqlStore(url, state_url)
-    store.open()
-    return store
+    options = stores.StoreOptions(
+        state_url,
+        config.keystone_login,
+        int(config.number("consoleauth", "token_ttl")),
+        lambda line: _log.warn("{line}", line=line),
+    )
+    return stores.open_store(url, options)
 
 
 def install_signals(service: ConsoleProxyService, reactor: Any, hang_up: Callable[[], None] | None = None) -> None:

@@ -14,12 +14,11 @@ from rfbproxy.consoleauth.grants import grant_row, read_grant
 from rfbproxy.consoleauth.schema import GRANTS, OURS, REQUIRED, TOKENS
 from rfbproxy.consoleauth.spice_sessions import SpiceSessionTable
 from rfbproxy.consoleauth.state import State
+from rfbproxy.consoleauth.store import ConsoleTokens
 from rfbproxy.consoleauth.token import ConsoleToken, Grant, hash_token
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, TokenInUse
 
 PURGED_AT_ONCE = 500
-
-ConsoleTokens = list[ConsoleToken]
 
 
 @dataclass(frozen=True, slots=True)

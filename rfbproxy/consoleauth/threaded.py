@@ -10,33 +10,13 @@ from twisted.python.threadpool import ThreadPool
 
 from rfbproxy.consoleauth.engine import CONNECTIONS
 from rfbproxy.consoleauth.spice_sessions import ChannelRow, Location, SpiceClaim, SpiceSessionTable
+from rfbproxy.consoleauth.store import Store
 from rfbproxy.consoleauth.token import ConsoleToken
 from rfbproxy.errors import StoreError
 
 MAX_WAITING = 1000
 
 T = TypeVar("T")
-
-
-class BlockingStore(Protocol):
-    """What is asked of the store: it may block, and is called from several threads at once."""
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether more than one thread gains nothing."""
-
-    @property
-    def spice_sessions(self) -> SpiceSessionTable:
-        """Which SPICE sessions have tokens; raises `StoreError` where that is not kept."""
-
-    def find(self, token: str) -> ConsoleToken | None:
-        """The token, be it valid or not."""
-
-    def ping(self) -> None:
-        """Raise `StoreError` unless the store answers."""
-
-    def purge(self, now: int) -> int:
-        """Delete what is no longer valid."""
 
 
 class ThreadedStore:
@@ -53,7 +33,7 @@ class ThreadedStore:
         spice_sessions: which SPICE sessions have tokens.
     """
 
-    def __init__(self, store: BlockingStore, reactor: IReactorFromThreads, threads: int = CONNECTIONS) -> None:
+    def __init__(self, store: Store, reactor: IReactorFromThreads, threads: int = CONNECTIONS) -> None:
         self._store = store
         self._reactor = reactor
         self._threads = 1 if store.in_memory else threads
@@ -88,6 +68,10 @@ class ThreadedStore:
     def purge(self, now: int) -> Deferred[int]:
         """Delete the tokens that are no longer valid, and what is dead of the SPICE sessions."""
         return self._call(lambda: self._store.purge(now))
+
+    def run(self, function: Callable[[], T]) -> Deferred[T]:
+        """Call a function that may block on a thread of the store's."""
+        return self._call(function)
 
     def _in_table(self, function: Callable[[SpiceSessionTable], T]) -> Deferred[T]:
         return self._call(lambda: function(self._store.spice_sessions))
