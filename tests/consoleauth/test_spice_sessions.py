@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from rfbproxy.consoleauth import spice_sessions
 from rfbproxy.consoleauth.spice_sessions import (
     CHANNEL_KEPT_S,
     LIVE_S,
@@ -224,6 +225,14 @@ class TestPurge:
         one.note_channel("a", "link2", "cursor", 3, 4, NOW + 1)
         assert one.purge(NOW + CHANNEL_KEPT_S) == 1
         assert one.take_channels("a") == [ChannelRow("cursor", 3, 4)]
+
+    def test_by_bounded_batches(self, one, monkeypatch):
+        monkeypatch.setattr(spice_sessions, "PURGED_AT_ONCE", 3)
+        for number in range(7):
+            claim(one, f"s{number}", f"{number}" * 64)
+            one.note_channel("a", f"link{number}", "display", 1, 2, NOW)
+        assert one.purge(NOW + LIVE_S) == 7
+        assert one.purge(NOW + CHANNEL_KEPT_S) == 7
 
     def test_the_store_purges_them_uncounted(self, store, file):
         claim(store.spice_sessions, "a")

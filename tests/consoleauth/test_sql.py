@@ -7,6 +7,7 @@ import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rfbproxy.consoleauth import sql
 from rfbproxy.consoleauth.token import Grant, hash_token
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, TokenInUse
 from rfbproxy.secret import Secret
@@ -105,6 +106,13 @@ class TestOurs:
         assert store.purge(NOW) == 0
         assert rows(file, "SELECT token_hash FROM console_auth_tokens") == [(hash_token(valid),)]
         assert rows(file, "SELECT token_hash FROM console_grants") == [(hash_token(valid),)]
+
+    def test_purge_goes_by_bounded_batches(self, store, file, monkeypatch):
+        monkeypatch.setattr(sql, "PURGED_AT_ONCE", 3)
+        for number in range(7):
+            create(store, expires=NOW - number)
+        assert store.purge(NOW) == 7
+        assert rows(file, "SELECT count(*) FROM console_grants") == [(0,)]
 
     def test_ping_answers(self, store):
         store.ping()

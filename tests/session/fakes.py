@@ -154,7 +154,7 @@ def console_request(**fields):
 class Bench:
     """One visit, and everything around it."""
 
-    def __init__(self, *, sessions=0, sessions_per_source=0, **rules):
+    def __init__(self, *, sessions=0, sessions_per_source=0, target_check=None, **rules):
         self.clock = Clock()
         self.store = FakeStore()
         self.dialler = FakeDialler()
@@ -171,6 +171,7 @@ class Bench:
                 self.clock,
                 lambda: STARTED + self.clock.seconds(),
                 Limits(sessions, sessions_per_source),
+                target_check,
             ),
             self.audit,
         )
