@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.consoleauth import ConsoleToken, TokenStore
+from rfbproxy.errors import StoreError
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.rfb import Preference
 from rfbproxy.session.audit import VisitRecord, utc
@@ -214,7 +215,7 @@ class Visit(ABC):
         )
         if self._world.target_check is not None:
             await self._steps.take(
-                _awaited(self._world.target_check(token)),
+                _checked(self._world.target_check(token)),
                 self._rules.handshake_timeout_s,
                 lambda: Refused(CloseReason.INTERNAL, "target check did not answer in time"),
             )
@@ -247,5 +248,8 @@ class Visit(ABC):
         return (relay.to_client.relayed, relay.to_target.relayed) if relay is not None else (0, 0)
 
 
-async def _awaited(step: Awaitable[None]) -> None:
-    await step
+async def _checked(check: Awaitable[None]) -> None:
+    try:
+        await check
+    except StoreError as error:  # its thread has no time for it
+        raise Refused(CloseReason.INTERNAL, f"target check: {error}") from error

@@ -3,6 +3,7 @@
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
+from rfbproxy.errors import StoreError
 from rfbproxy.reasons import CloseReason, Refused
 from tests.session.fakes import Bench
 
@@ -45,6 +46,13 @@ def test_one_that_says_no(asked):
     assert bench.dialler.waiting is None
     bench.client.deliver(b"RFB 003.008\n")
     assert bench.client.farewell is no
+
+
+def test_one_that_finds_no_thread(asked):
+    bench = checked(asked, fail(StoreError("1000 calls wait")))
+    bench.client.deliver(b"RFB 003.008\n")
+    assert bench.client.farewell.reason is CloseReason.INTERNAL
+    assert bench.client.farewell.detail == "target check: 1000 calls wait"
 
 
 def test_one_that_says_nothing(asked):
