@@ -47,7 +47,7 @@ $(VENV)/.created:
 	touch $@
 
 $(VENV)/.dependencies: pyproject.toml $(VENV)/.created
-	$(BIN)/pip install --quiet 'setuptools>=70' wheel '.[test,check]'
+	$(BIN)/pip install --quiet 'setuptools>=70' wheel '.[postgresql,mysql,openstack,test,check]'
 	touch $@
 
 $(VENV)/.installed: $(SOURCES) $(VENV)/.dependencies

@@ -12,7 +12,7 @@ from rfbproxy.api.resource import ApiRules, OnThread
 from rfbproxy.api.server import ApiListener
 from rfbproxy.client.waiting_room import WaitingRoom
 from rfbproxy.config import Address, Config
-from rfbproxy.consoleauth import SqlStore
+from rfbproxy.consoleauth import Store
 from rfbproxy.consoles import Consoles
 from rfbproxy.errors import ConfigError
 
@@ -28,7 +28,7 @@ def wanted(config: Config) -> Mapping[str, Sequence[Address]]:
 
 def listener(
     config: Config,
-    store: SqlStore,
+    store: Store,
     on_thread: OnThread,
     ready: Callable[[], Awaitable[str | None]],
     waiting_room: WaitingRoom,

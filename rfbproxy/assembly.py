@@ -1,7 +1,7 @@
 """What the options become: the parts that the service is assembled from, each judged as it is made."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from rfbproxy.client.folders import SPICE_PAGE, Folders, Protocol
 from rfbproxy.client.listener import ClientConnection, Listener
 from rfbproxy.client.native import NativeConnection
 from rfbproxy.client.tls import ServerTls
-from rfbproxy.config import Address, Config
+from rfbproxy.config import BASE_URLS, Address, Config
+from rfbproxy.consoleauth import ConsoleToken, stores
 from rfbproxy.errors import ConfigError
 from rfbproxy.option_names import Finding
+from rfbproxy.session.target_check import LibvirtCheck
 from rfbproxy.session.visit import VisitRules
 from rfbproxy.target.dial import Dialler
 from rfbproxy.target.tls import TargetTls, TargetTlsRules
@@ -124,7 +126,29 @@ def rules(config: Config) -> VisitRules:
         idle_timeout_s=config.number("consoleproxy", "idle_timeout_s") or None,
         session_limit_s=config.number("consoleproxy", "session_limit_s") or None,
         enforce_session_timeout=config.flag("consoleauth", "enforce_session_timeout"),
+        untold_bases=_untold_bases(config),
     )
+
+
+def _untold_bases(config: Config) -> Mapping[str, str]:
+    """What access URLs begin with, by console type, where the token store does not know that."""
+    if stores.tells_all(config.text("consoleauth", "connection") or ""):
+        return {}
+    return {console_type: config.base_url(console_type) for console_type in BASE_URLS}
+
+
+def target_check(
+    config: Config, run: Callable[[Callable[[], None]], Awaitable[None]]
+) -> Callable[[ConsoleToken], Awaitable[None]] | None:
+    """What finds out whether a target is still its instance's; None where the store is believed.
+
+    Args:
+        run: calls a function that may block on another thread.
+    """
+    if config.text("consoleproxy", "target_check") != "libvirt":
+        return None
+    checking = LibvirtCheck(config.path("consoleproxy", "libvirt_xml") or Path())
+    return lambda token: run(lambda: checking.check(token))
 
 
 def dialler(config: Config, reactor: Any) -> Dialler:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from oslo_config import cfg
 
 from rfbproxy.errors import ConfigError
 from rfbproxy.option_names import unknown, written_in
-from rfbproxy.options import GROUPS
+from rfbproxy.options import GROUPS, KEYSTONE_AUTHTOKEN
 from rfbproxy.rfb import Preference, SecurityType
 
 _BARE_NAME = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]?")
@@ -293,6 +294,16 @@ class Config:
         if not _is_url(base):
             raise ConfigError(f"[{option[0]}] {option[1]}: {base!r} is not a URL")
         return base
+
+    @property
+    def keystone_login(self) -> dict[str, Any]:
+        """The options of `[keystone_authtoken]` by name; None where one is unset or empty."""
+        group = "keystone_authtoken"
+        login: dict[str, Any] = {option.dest: self.text(group, option.dest) for option in KEYSTONE_AUTHTOKEN}
+        login["insecure"] = self.flag(group, "insecure")
+        for name in ("cafile", "certfile", "keyfile"):
+            login[name] = str(self.base / login[name]) if login[name] else None
+        return login
 
     def _native_url(self) -> str:
         address = next((address for address in self.rfb_listen if address.path is None), None)

@@ -81,8 +81,11 @@ def _check_store(config: Config) -> None:
     named_store(config)
     state = Path(config.text("DEFAULT", "state_path") or ".")
     for group, name in (("consoleauth", "connection"), ("consoleproxy", "state_connection")):
-        url = make_url(config.text(group, name) or "sqlite://")
-        if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:") or "uri" in url.query:
+        address = config.text(group, name) or "sqlite://"
+        if not address.startswith("sqlite"):
+            continue
+        url = make_url(address)
+        if url.database in (None, "", ":memory:") or "uri" in url.query:
             continue
         file = Path(url.database or "").absolute()
         if file.parent == state:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from rfbproxy.config import Config
-from rfbproxy.consoleauth import ConsoleToken, SessionRow, SqlStore, hash_token
+from rfbproxy.consoleauth import ConsoleToken, SessionRow, Store, hash_token
 from rfbproxy.errors import ConfigError
 from rfbproxy.issue import Console, issue, target_host
 from rfbproxy.viewer_file import own_certificate, viewer_file
@@ -47,7 +47,7 @@ class Consoles:
         clock: Unix seconds.
     """
 
-    def __init__(self, store: SqlStore, config: Config, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, config: Config, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._config = config
         self._clock = clock
@@ -69,7 +69,7 @@ class Consoles:
         issued = issue(self._store, console, base=config.base_url(console.console_type), ttl=ttl, now=self._now)
         result = issued.as_json()
         if is_direct:
-            title = issued.console.instance_uuid
+            title = issued.console.instance_uuid or ""
             result["vv"] = viewer_file(config, issued.token, title=title, certificate=certificate).text()
         return result
 

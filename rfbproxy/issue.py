@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_address
 from typing import Any
 
-from rfbproxy.consoleauth import ConsoleToken, Grant, SqlStore, access_url, hash_token, new_token
+from rfbproxy.consoleauth import ConsoleToken, Grant, Store, access_url, hash_token, new_token
 from rfbproxy.consoleauth.token import SHARE_WORDS
 from rfbproxy.errors import ConfigError, SecurityFailure
 from rfbproxy.rfb.preference import SUBTYPE_WORDS, TYPE_WORDS
@@ -57,7 +57,7 @@ class Issued:
         }
 
 
-def issue(store: SqlStore, console: Console, *, base: str, ttl: int, now: int) -> Issued:
+def issue(store: Store, console: Console, *, base: str, ttl: int, now: int) -> Issued:
     """Put a new token for `console` into the store.
 
     Args:

@@ -174,7 +174,9 @@ CONSOLEAUTH = [
     cfg.StrOpt(
         "connection",
         default="sqlite:///$state_path/consoleproxy.sqlite",
-        help="Token store: the URL of a database, ours or nova's cell database.",
+        help="Token store. `sqlite:///FILE`, `postgresql+psycopg://...` or `mysql+pymysql://...`: a database, ours or "
+        "nova's cell database. `nova+https://HOST:8774/v2.1` (or `nova+http`): nova's compute API. `file:///PATH`: "
+        "websockify's token file, or a folder of them.",
     ),
     cfg.IntOpt(
         "token_ttl", default=600, min=0, deprecated_opts=_old("console_token_ttl"), help="Seconds a token lives."
@@ -206,7 +208,8 @@ VMWARE = [
 CONSOLEPROXY = [
     cfg.StrOpt("audit_log", help="File of JSON lines, one a visit; empty: none."),
     cfg.StrOpt(
-        "state_connection", help="Database of grants, where the tokens are nova's; unset: a file in state_path."
+        "state_connection",
+        help="Database of grants and sessions, where the tokens are nova's or a file's; unset: a file in state_path.",
     ),
     cfg.ListOpt(
         "api_listen",
@@ -273,6 +276,16 @@ CONSOLEPROXY = [
         "client_ca_certs",
         help="PEM file of CAs; set: clients must have a certificate of one of them, and so come encrypted.",
     ),
+    cfg.StrOpt(
+        "target_check",
+        default="none",
+        choices=["none", "libvirt"],
+        help="How to find out, when a token is used, that its target is still its instance's console. libvirt: what "
+        "`libvirt_xml` says must have the token's port; for proxies that see their machines' hypervisor.",
+    ),
+    cfg.StrOpt(
+        "libvirt_xml", default="/run/libvirt/qemu", help="Folder of running machines' XML, as libvirt keeps it."
+    ),
     cfg.StrOpt("unix_socket_mode", default="0660", regex=r"^0?[0-7]{3}$", help="Mode of UNIX sockets, octal."),
     cfg.Opt("handshake_timeout_s", type=_deadline, default=10, help="Deadline of each step of a handshake."),
     cfg.Opt("connect_timeout_s", type=_deadline, default=10, help="Deadline for connecting to a target."),
@@ -302,6 +315,43 @@ CONSOLEPROXY = [
     ),
 ]
 
+# Of keystoneauth1, whose names and defaults these are; it need not be installed.
+KEYSTONE_AUTHTOKEN = [
+    cfg.StrOpt(
+        "auth_type",
+        default="password",
+        choices=["password", "v3password", "v3applicationcredential"],
+        deprecated_opts=_old("auth_plugin", group="keystone_authtoken"),
+        help="How to log in to keystone, where the token store is nova's compute API.",
+    ),
+    cfg.StrOpt("auth_url", help="Keystone's URL."),
+    cfg.StrOpt("username", deprecated_opts=_old("user_name", group="keystone_authtoken"), help="User's name."),
+    cfg.StrOpt("user_id", help="User's id, instead of its name."),
+    cfg.StrOpt("password", secret=True, help="User's password."),
+    cfg.StrOpt("user_domain_name", help="Name of the user's domain."),
+    cfg.StrOpt("user_domain_id", help="Its id."),
+    cfg.StrOpt(
+        "project_name", deprecated_opts=_old("tenant_name", group="keystone_authtoken"), help="Project to act in."
+    ),
+    cfg.StrOpt("project_id", deprecated_opts=_old("tenant_id", group="keystone_authtoken"), help="Its id."),
+    cfg.StrOpt("project_domain_name", help="Name of the project's domain."),
+    cfg.StrOpt("project_domain_id", help="Its id."),
+    cfg.StrOpt("default_domain_name", help="Name of the domain of both, where neither is named."),
+    cfg.StrOpt("default_domain_id", help="Its id."),
+    cfg.StrOpt("domain_name", help="Domain to act in, instead of a project."),
+    cfg.StrOpt("domain_id", help="Its id."),
+    cfg.StrOpt("trust_id", help="Trust to act by."),
+    cfg.StrOpt("system_scope", help="`all`: act in the whole system, instead of a project."),
+    cfg.StrOpt("application_credential_id", help="Application credential's id (`v3applicationcredential`)."),
+    cfg.StrOpt("application_credential_name", help="Its name, with the user's, instead of its id."),
+    cfg.StrOpt("application_credential_secret", secret=True, help="Its secret."),
+    cfg.StrOpt("cafile", help="PEM file of CAs that keystone and nova come from; unset: those of requests."),
+    cfg.StrOpt("certfile", help="PEM file of a certificate to show to them."),
+    cfg.StrOpt("keyfile", help="PEM file of its key, if it is not in `certfile`."),
+    cfg.BoolOpt("insecure", default=False, help="Believe any certificate."),
+    cfg.StrOpt("region_name", help="Does nothing: `[consoleauth] connection` says which compute API."),
+]
+
 GROUPS: dict[str, list[cfg.Opt]] = {
     "DEFAULT": DEFAULT,
     "vnc": VNC,
@@ -310,7 +360,8 @@ GROUPS: dict[str, list[cfg.Opt]] = {
     "console": CONSOLE,
     "vmware": VMWARE,
     "consoleproxy": CONSOLEPROXY,
+    "keystone_authtoken": KEYSTONE_AUTHTOKEN,
 }
 
-# Groups that have options of nova's other programs too, so that a name that is unknown here says nothing.
-SHARED_GROUPS = frozenset({"DEFAULT", "vmware"})
+# Groups that have options of other programs too, so that a name that is unknown here says nothing.
+SHARED_GROUPS = frozenset({"DEFAULT", "vmware", "keystone_authtoken"})

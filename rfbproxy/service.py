@@ -28,10 +28,11 @@ from rfbproxy.client.probe import websocket_opens
 from rfbproxy.client.waiting_room import WaitingRoom
 from rfbproxy.client.websocket import ClientWebSocketFactory
 from rfbproxy.config import Address, Config, is_trusted
-from rfbproxy.consoleauth import SqlStore
+from rfbproxy.consoleauth import Store, stores
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.errors import ConsoleProxyError, StoreError
 from rfbproxy.listening import Place, places
+from rfbproxy.options import KEYSTONE_AUTHTOKEN
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.audit import AuditLog
 from rfbproxy.session.limits import Limits
@@ -60,6 +61,7 @@ NEEDS_RESTART = (
     ("spice", "html5proxy_port"),
     ("consoleauth", "connection"),
     ("consoleproxy", "api_listen"),
+    *(("keystone_authtoken", option.dest) for option in KEYSTONE_AUTHTOKEN),
     ("consoleproxy", "rfb_listen"),
     ("consoleproxy", "spice_listen"),
     ("consoleproxy", "spice_tls_listen"),
@@ -83,7 +85,7 @@ class ConsoleProxyService(Service):
     def __init__(
         self,
         config: Config,
-        store: SqlStore,
+        store: Store,
         reactor: Any,
         wanted: Mapping[str, Sequence[Address]],
         protocols: Mapping[str, Protocol],
@@ -145,6 +147,7 @@ class ConsoleProxyService(Service):
             self._reactor,
             time,
             self._limits,
+            assembly.target_check(config, self._store.run),
             None if self._spice is None else self._spice.surroundings(config),
             self._live,
         )
@@ -333,7 +336,7 @@ def make_service(
     config: Config,
     reactor: Any,
     *,
-    store: SqlStore | None = None,
+    store: Store | None = None,
     address: Address | None = None,
     protocol: Protocol = "vnc",
 ) -> ConsoleProxyService:
@@ -354,11 +357,11 @@ def make_service(
     return service
 
 
-def open_store(config: Config) -> SqlStore:
+def open_store(config: Config) -> Store:
     """The token store that the options name, opened; a default one lies in `state_path`, which is made if need be.
 
     Raises:
-        StoreError: it cannot be opened.
+        ConfigError, StoreError: it cannot be opened.
     """
     state = _state_path(config)
     try:
@@ -367,18 +370,27 @@ def open_store(config: Config) -> SqlStore:
         if f"{state}/" in (config.text("consoleauth", "connection") or ""):
             raise StoreError(f"[DEFAULT] state_path: {state} cannot be made: {error.strerror}") from error
     store = named_store(config)
-    store.open()
+    try:
+        store.open()
+    except StoreError:
+        store.close()
+        raise
     return store
 
 
-def named_store(config: Config) -> SqlStore:
+def named_store(config: Config) -> Store:
     """The token store that the options name, not opened: neither file nor network is touched.
 
     Raises:
-        StoreError: its URL cannot be used.
+        ConfigError, StoreError: its address, or an option that goes with it, cannot be used.
     """
-    state_url = config.text("consoleproxy", "state_connection") or f"sqlite:///{_state_path(config)}/grants.sqlite"
-    return SqlStore(config.text("consoleauth", "connection") or "", state_url)
+    options = stores.StoreOptions(
+        config.text("consoleproxy", "state_connection") or f"sqlite:///{_state_path(config)}/grants.sqlite",
+        config.keystone_login,
+        int(config.number("consoleauth", "token_ttl")),
+        lambda line: _log.warn("{line}", line=line),
+    )
+    return stores.make_store(config.text("consoleauth", "connection") or "", options)
 
 
 def _state_path(config: Config) -> Path:

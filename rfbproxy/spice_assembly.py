@@ -115,13 +115,14 @@ def viewer_files(
                 console_types=SpiceVisit.console_types,
                 allowed_origins=(),
                 now=time(),
+                untold_type="spice-direct",
             )
         except Refused as refused:
             _log.info("refused a viewer file to {source}: {why}", source=source, why=refused.detail)
             is_ours = refused.reason is CloseReason.INTERNAL
             return (INTERNAL_SERVER_ERROR if is_ours else FORBIDDEN), refused.sentence
         certificate = own_certificate(config)  # as it is by now
-        file = viewer_file(config, Secret(token), title=console.instance_uuid, certificate=certificate)
+        file = viewer_file(config, Secret(token), title=console.instance_uuid or "", certificate=certificate)
         return file.text().encode()
 
     return make

@@ -74,10 +74,10 @@ _TARGET = {
 }
 _LISTED = {
     "id": {"type": "string", "pattern": ID},
-    "type": {"type": "string"},
+    "type": _or_null({"type": "string"}),  # where the tokens' owner does not tell it
     "host": {"type": "string"},
     "port": {"type": "integer"},
-    "instance": {"type": "string"},
+    "instance": _or_null({"type": "string"}),
     "expires": {"type": "integer"},
 }
 _SESSION = {
@@ -87,7 +87,7 @@ _SESSION = {
     "proxy": {"type": "string"},
 }
 _SHOWN = {
-    "instance_uuid": {"type": "string"},
+    "instance_uuid": _or_null({"type": "string"}),
     "host": {"type": "string"},
     "port": {"type": "integer"},
     "internal_access_path": _or_null({"type": "string"}),

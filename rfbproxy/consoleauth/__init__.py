@@ -1,10 +1,11 @@
 """Console tokens: what they are, the URLs that carry them, and the store that keeps them.
 
-`token`, `access_url`, `sealing` and `grants` are plain values and functions; `schema`, `database`, `sql` and
-`spice_sessions` are the synchronous store, used by the command line, and so is `vmware_ports`, which the command line
-imports by its own name; `threaded` puts a store behind threads for the service, and alone knows Twisted, so it is
-imported by its own name too. `session`, `service` and `cli` may import from here; `client` and `target` do not. Imports
-only `rfbproxy.errors` and `rfbproxy.secret`.
+`token`, `access_url`, `sealing` and `grants` are plain values and functions. `store` says what a store is, and
+`stores` knows them all by their addresses: `sql` (with `schema`, `database`, `engine`, `postgresql`, `sessions`,
+`spice_sessions`), `compute_api` and `token_file` (both `foreign`, with their `state` in a database). They are
+synchronous, as the command line uses them, which has `vmware_ports` too; `threaded` puts one behind threads for the
+service, and alone knows Twisted, so it is imported by its own name. `session`, `service` and `cli` may import from
+here; `client` and `target` do not. Imports only `rfbproxy.errors` and `rfbproxy.secret`.
 """
 
 from collections.abc import Awaitable, Collection, Mapping
@@ -14,6 +15,7 @@ from rfbproxy.consoleauth.access_url import access_url
 from rfbproxy.consoleauth.sessions import SessionRow
 from rfbproxy.consoleauth.spice_sessions import LIVE_S, ChannelRow, Location, SpiceClaim
 from rfbproxy.consoleauth.sql import SqlStore
+from rfbproxy.consoleauth.store import Store
 from rfbproxy.consoleauth.token import CONSOLE_TYPES, ConsoleToken, Grant, hash_token, new_token
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "SpiceClaim",
     "SpiceSessionStore",
     "SqlStore",
+    "Store",
     "TokenStore",
     "access_url",
     "hash_token",

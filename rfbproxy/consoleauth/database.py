@@ -3,14 +3,16 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, StaticPool, Table, create_engine, inspect, make_url
+from sqlalchemy import Connection, Table, inspect, make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DatabaseError,
+    DataError,
     DBAPIError,
     IntegrityError,
     NoSuchModuleError,
@@ -18,17 +20,22 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from rfbproxy.consoleauth import engine
+from rfbproxy.consoleauth.engine import asks_to_retry, make_engine
 from rfbproxy.errors import StoreError
 
-BUSY_TIMEOUT_S = 5.0
 _RETRY_S = 0.02
+_RETRY_AFTER_S = 0.1  # at once would take the locks again before the transaction that waited for them wakes up
 _MODE = 0o600
+
+T = TypeVar("T")
 
 
 class Database:
     """A database that may be used from any thread; every failure is a `StoreError` that names it.
 
-    Making one touches neither file nor network.
+    Making one touches neither file nor network. One that is down fails every call within the times of
+    `rfbproxy.consoleauth.engine`, and is used again as soon as it is back.
 
     Attributes:
         name: the URL for messages, without password and options.
@@ -51,7 +58,7 @@ class Database:
         # All threads share the one connection that a memory database has, so one transaction at a time.
         self._turn: AbstractContextManager[Any] = threading.RLock() if self.in_memory else nullcontext()
         with self._errors():
-            self._engine = _engine(parsed, sqlite=sqlite, in_memory=self.in_memory)
+            self._engine = make_engine(parsed, in_memory=self.in_memory)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -60,15 +67,22 @@ class Database:
         with self._errors(), self._turn, self._engine.connect() as connection:
             yield connection
 
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """One transaction, committed at the end of the block.
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Do the work in one transaction, once more where the database asks for that (a deadlock), and commit it.
 
         Raises:
             IntegrityError: as it is; what it means is the caller's to say.
         """
-        with self._errors(let=IntegrityError), self._turn, self._engine.begin() as connection:
-            yield connection
+        with self._errors(let=IntegrityError), self._turn:
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except DatabaseError as error:
+                if not asks_to_retry(error):
+                    raise
+            time.sleep(_RETRY_AFTER_S)
+            with self._engine.begin() as connection:
+                return work(connection)
 
     def make_file(self) -> None:
         """Make an SQLite file that is missing, readable by its owner alone."""
@@ -94,13 +108,14 @@ class Database:
     def make_tables(self, *tables: Table) -> None:
         """Make the tables that are missing, in this order; several programs may do so at once."""
         wanted = {table.name for table in tables}
-        try:
-            if not wanted <= self.tables():
+        while missing := wanted - self.tables():
+            try:
                 self._create(tables)
-        except (StoreError, IntegrityError):
-            # MariaDB and PostgreSQL let two programs look and then both make; the second only needs the tables there.
-            if not wanted <= self.tables():
-                raise
+            except (StoreError, IntegrityError):
+                # MariaDB and PostgreSQL let two programs look and then both make. The second one only needs the tables
+                # there, and MariaDB has them one by one.
+                if missing == wanted - self.tables():
+                    raise
         if self._file is not None:
             self._write_ahead()
 
@@ -127,15 +142,17 @@ class Database:
             self._engine.dispose()
 
     def _create(self, tables: tuple[Table, ...]) -> None:
-        with self.writing() as connection:
+        def create(connection: Connection) -> None:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             for table in tables:
                 table.create(connection, checkfirst=True)
 
+        self.transact(create)
+
     def _write_ahead(self) -> None:
         """Switch the file to WAL, for good, so that readers and a writer do not wait for each other."""
-        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        deadline = time.monotonic() + engine.BUSY_TIMEOUT_S
         with self.reading() as connection:
             while True:
                 try:
@@ -157,8 +174,11 @@ class Database:
             raise self._failed(f"its driver is not installed: {error}") from error
         except NoSuchModuleError as error:
             raise self._failed("SQLAlchemy knows no such kind of database or driver") from error
+        except DataError as error:
+            # MariaDB's text holds the value, which may be a secret.
+            raise self._failed(f"the database refuses a value ({type(error.orig).__name__})") from None
         except DBAPIError as error:
-            raise self._failed(str(error.orig)) from error
+            raise self._failed(_text(error)) from error
         except SQLAlchemyError as error:
             raise self._failed(str(error)) from error
         except (TypeError, ValueError, OverflowError) as error:
@@ -170,9 +190,7 @@ class Database:
         return StoreError(f"token store {self.name}: {first_line}")
 
 
-def _engine(url: URL, *, sqlite: bool, in_memory: bool) -> Engine:
-    if in_memory:
-        return create_engine(url, hide_parameters=True, poolclass=StaticPool, connect_args={"check_same_thread": False})
-    if sqlite:
-        return create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S})
-    return create_engine(url, hide_parameters=True, pool_pre_ping=True)
+def _text(error: DBAPIError) -> str:
+    """What the driver says; PyMySQL's errors are a number and a text."""
+    said = error.orig.args if error.orig is not None else ()
+    return str(said[1]) if len(said) == 2 and isinstance(said[0], int) else str(error.orig)

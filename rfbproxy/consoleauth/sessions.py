@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, inser
 from sqlalchemy.exc import IntegrityError
 
 from rfbproxy.consoleauth.database import Database
-from rfbproxy.consoleauth.schema import PROXIES, SESSIONS, TOKENS, USES
+from rfbproxy.consoleauth.schema import GRANTS, PROXIES, SESSIONS, TOKENS, USES
 
 ALIVE_S = 20  # how long a proxy lives that tells nothing
 BEAT_S = 5  # between notes of a proxy's being alive, and of what its sessions have relayed
@@ -68,7 +68,8 @@ class SessionTable:
 
     def tell(self, proxy: str, sessions: Mapping[str, SessionRow], now: int) -> dict[str, str]:
         """Say which sessions a proxy has, all of them; gives those that are to end, and why."""
-        with self._database.writing() as connection:
+
+        def note(connection: Connection) -> dict[str, Any]:
             is_due = _beat(connection, proxy, now)
             mine = _session.proxy == proxy
             known = {
@@ -97,6 +98,9 @@ class SessionTable:
                     .values(bytes_to_client=bindparam("to_client"), bytes_to_target=bindparam("to_target"))
                 )
                 connection.execute(counting, changed)
+            return known
+
+        known = self._database.transact(note)
         ending = {id_: row.ending for id_, row in known.items() if row.ending is not None and id_ in sessions}
         doubtful = sessions.keys() - (known.keys() if self._told_of_withdrawals else set())
         hashes = {sessions[id_].token_hash for id_ in doubtful if sessions[id_].expires > now}
@@ -109,13 +113,17 @@ class SessionTable:
         Args:
             alone: `refuse`: where there is one already, this one is not let in (False); `exclusive`: all others end.
         """
-        others = and_(
-            _session.instance_uuid == row.instance, _session.session != row.id, _session.ending.is_(null()), _lives(now)
-        )
-        of_instance = select(TOKENS.c.id).where(TOKENS.c.instance_uuid == row.instance)
-        with self._database.writing() as connection:
+        # What has no instance is known by its token.
+        same = _session.instance_uuid == row.instance if row.instance else _session.token_hash == row.token_hash
+        others = and_(same, _session.session != row.id, _session.ending.is_(null()), _lives(now))
+        if self._told_of_withdrawals:
+            lock = select(TOKENS.c.id).where(TOKENS.c.instance_uuid == row.instance)
+        else:  # the tokens are elsewhere, with what says whose they are
+            lock = select(GRANTS.c.token_hash)
+
+        def come(connection: Connection) -> bool:
             # One at a time: the lock is for PostgreSQL and MariaDB, where SQLite has it from its first writing on.
-            connection.execute(of_instance.with_for_update())
+            connection.execute(lock.with_for_update())
             connection.execute(insert(SESSIONS), _values(row))
             _beat(connection, row.proxy, now)
             if alone == "refuse" and connection.execute(select(_session.session).where(others)).first() is not None:
@@ -123,7 +131,9 @@ class SessionTable:
                 return False
             if alone == "exclusive":
                 connection.execute(update(SESSIONS).where(others).values(ending=POLICY))
-        return True
+            return True
+
+        return self._database.transact(come)
 
     def use(self, token_hash: str, session: str, client: str, now: int) -> bool:
         """Use a one-time token; it was used already where this gives False.
@@ -131,18 +141,24 @@ class SessionTable:
         The client that used it may come again, while its session lives (which then ends) and `RECONNECT_S` after it.
         """
         this = _use.token_hash == token_hash
-        with self._database.writing() as connection:
+
+        def use_again(connection: Connection) -> bool | None:
             used = connection.execute(select(USES).where(this)).mappings().first()
-            if used is not None:
-                late = used["usable_until"] is not None and used["usable_until"] <= now
-                if late or used["client"] != client:
-                    return False
-                connection.execute(update(SESSIONS).where(_session.session == used["session"]).values(ending=POLICY))
-                connection.execute(update(USES).where(this).values(session=session, usable_until=None))
-                return True
+            if used is None:
+                return None
+            late = used["usable_until"] is not None and used["usable_until"] <= now
+            if late or used["client"] != client:
+                return False
+            connection.execute(update(SESSIONS).where(_session.session == used["session"]).values(ending=POLICY))
+            connection.execute(update(USES).where(this).values(session=session, usable_until=None))
+            return True
+
+        again = self._database.transact(use_again)
+        if again is not None:
+            return again
+        adding = insert(USES).values(token_hash=token_hash, session=session, client=client)
         try:
-            with self._database.writing() as connection:
-                connection.execute(insert(USES).values(token_hash=token_hash, session=session, client=client))
+            self._database.transact(lambda connection: connection.execute(adding))
         except IntegrityError:
             return False  # somebody else was faster
         return True
@@ -150,8 +166,8 @@ class SessionTable:
     def leave(self, token_hash: str, session: str, now: int) -> None:
         """The session of a one-time token has ended."""
         mine = and_(_use.token_hash == token_hash, _use.session == session)
-        with self._database.writing() as connection:
-            connection.execute(update(USES).where(mine).values(usable_until=now + RECONNECT_S))
+        leaving = update(USES).where(mine).values(usable_until=now + RECONNECT_S)
+        self._database.transact(lambda connection: connection.execute(leaving))
 
     def list(self, now: int) -> Sequence[SessionRow]:
         """The sessions that live now, the oldest first."""
@@ -175,15 +191,18 @@ class SessionTable:
 
     def end(self, session: str, now: int) -> int:
         """Let a session end, wherever it is; says how many there were that were not to end already."""
-        with self._database.writing() as connection:
-            return end_sessions(connection, and_(_session.session == session, _session.ending.is_(null()), _lives(now)))
+        this = and_(_session.session == session, _session.ending.is_(null()), _lives(now))
+        return self._database.transact(lambda connection: end_sessions(connection, this))
 
     def purge(self, now: int) -> None:
         """Forget the proxies that are dead, with their sessions."""
         dead = select(_proxy.proxy).where(_proxy.seen <= now - ALIVE_S)
-        with self._database.writing() as connection:
+
+        def forget(connection: Connection) -> None:
             connection.execute(delete(SESSIONS).where(_session.proxy.in_(dead)))
             connection.execute(delete(PROXIES).where(_proxy.seen <= now - ALIVE_S))
+
+        self._database.transact(forget)
 
 
 def _beat(connection: Connection, proxy: str, now: int) -> bool:

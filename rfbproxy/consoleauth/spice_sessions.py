@@ -5,12 +5,15 @@ All of them must see the same rows, and their clocks must agree to within a few 
 (`kept_until`), and where its machine has moved to (`moved_until`).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
+    Connection,
+    Delete,
     Insert,
     RowMapping,
     Update,
@@ -28,6 +31,7 @@ from sqlalchemy.exc import IntegrityError
 from rfbproxy.consoleauth.database import Database
 from rfbproxy.consoleauth.schema import SPICE_CHANNELS, SPICE_SESSIONS
 
+PURGED_AT_ONCE = 500
 LIVE_S = 30  # how long a claim lives that nobody keeps
 CHANNEL_KEPT_S = 600  # how long a channel's counters wait for their session's end
 
@@ -138,8 +142,7 @@ class SpiceSessionTable:
             .where(_session.token_hash == bindparam("of_token"), _session.session == bindparam("of_session"))
             .values(kept_until=now + LIVE_S)
         )
-        with self._database.writing() as connection:
-            connection.execute(keeping, kept)
+        self._database.transact(lambda connection: connection.execute(keeping, kept))
 
     def living(self, sessions: Collection[str], now: int) -> frozenset[str]:
         """Those of these sessions, of whatever proxy, that still have their token; up to 30,000 at once."""
@@ -196,20 +199,35 @@ class SpiceSessionTable:
         """What the session's channels on other proxies have relayed, deleted here; what is noted later is lost."""
         these = _channel.session == session
         query = select(_channel.name, _channel.bytes_to_client, _channel.bytes_to_target).where(these)
-        with self._database.writing() as connection:
-            # What is being noted at this moment is waited for: nothing may come between reading and deleting.
-            connection.execute(update(SPICE_CHANNELS).where(these).values(touched=_channel.touched))
+        # What is being noted at this moment is waited for: nothing may come between reading and deleting.
+        waiting = update(SPICE_CHANNELS).where(these).values(touched=_channel.touched)
+
+        def take(connection: Connection) -> list[ChannelRow]:
+            connection.execute(waiting)
             taken = [ChannelRow(**row) for row in connection.execute(query.order_by(_channel.link)).mappings()]
             connection.execute(delete(SPICE_CHANNELS).where(these))
-        return taken
+            return taken
+
+        return self._database.transact(take)
 
     def purge(self, now: int) -> int:
         """Delete the rows that say nothing any more, and return how many."""
         nowhere = or_(_session.moved_until.is_(null()), _session.moved_until <= now)
-        with self._database.writing() as connection:
-            sessions = connection.execute(delete(SPICE_SESSIONS).where(_free(now), nowhere)).rowcount
-            channels = connection.execute(delete(SPICE_CHANNELS).where(_channel.touched <= now - CHANNEL_KEPT_S))
-            return sessions + channels.rowcount
+        dead = and_(_free(now), nowhere)
+        forgotten = _channel.touched <= now - CHANNEL_KEPT_S
+        return sum(self._purged(_session.token_hash, dead)) + sum(self._purged(_channel.session, forgotten))
+
+    def _purged(self, column: Column[str], which: ColumnElement[bool]) -> Iterator[int]:
+        """Delete rows in transactions of a bounded size; `column` is one that few rows share a value of."""
+        query = select(column).where(which).limit(PURGED_AT_ONCE)
+        while True:
+            with self._database.reading() as connection:
+                found = list(connection.execute(query).scalars())
+            if found:
+                # Asked again in the transaction, for a session may have come back to life since.
+                yield self._done(delete(column.table).where(column.in_(sorted(set(found))), which))
+            if len(found) < PURGED_AT_ONCE:
+                return
 
     def _claim_new(self, token_hash: str, session: str, client: str, now: int) -> SpiceClaim | None:
         """Claim a token that has no row."""
@@ -227,21 +245,24 @@ class SpiceSessionTable:
             claiming = claiming.where(_free(now))
         mine = {"session": session, "client": client, "connection_id": None, "kept_until": now + LIVE_S}
         this = and_(_session.token_hash == token_hash, _session.session == session)
-        with self._database.writing() as connection:
+        # A move that is forgotten by now; while a session lives at the new place, it is remembered for its links.
+        forgetting = update(SPICE_SESSIONS).where(this, _session.moved_until <= now).values(_NOT_MOVED)
+        query = select(SPICE_SESSIONS).where(_session.token_hash == token_hash)
+
+        def claim(connection: Connection) -> SpiceClaim | None:
             if connection.execute(claiming.values(mine)).rowcount == 0:
                 return None
-            # A move that is forgotten by now; while a session lives at the new place, it is remembered for its links.
-            connection.execute(update(SPICE_SESSIONS).where(this, _session.moved_until <= now).values(_NOT_MOVED))
-            query = select(SPICE_SESSIONS).where(_session.token_hash == token_hash)
+            connection.execute(forgetting)
             return _claim(connection.execute(query).mappings().one())
+
+        return self._database.transact(claim)
 
     def _change(self, token_hash: str, session: str, values: Mapping[str, Any]) -> None:
         self._done(update(SPICE_SESSIONS).where(_held_by(token_hash, session)).values(values))
 
-    def _done(self, statement: Insert | Update) -> int:
+    def _done(self, statement: Insert | Update | Delete) -> int:
         """How many rows there were to change."""
-        with self._database.writing() as connection:
-            return connection.execute(statement).rowcount
+        return self._database.transact(lambda connection: connection.execute(statement).rowcount)
 
 
 def _held_by(token_hash: str, session: str) -> ColumnElement[bool]:

@@ -1,9 +1,10 @@
 """The token store on SQL: nova's table, only read where it is nova's, and ours everywhere else."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, delete, insert, select, update
@@ -14,10 +15,13 @@ from rfbproxy.consoleauth.grants import grant_row, read_grant
 from rfbproxy.consoleauth.schema import GRANTS, OURS, REQUIRED, SESSIONS, TOKENS, USES
 from rfbproxy.consoleauth.sessions import SessionTable, end_sessions
 from rfbproxy.consoleauth.spice_sessions import SpiceSessionTable
+from rfbproxy.consoleauth.state import State
+from rfbproxy.consoleauth.store import ConsoleTokens
 from rfbproxy.consoleauth.token import ConsoleToken, Grant, hash_token
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, TokenInUse
 
-ConsoleTokens = list[ConsoleToken]
+PURGED_AT_ONCE = 500
+
 T = TypeVar("T")
 
 
@@ -35,7 +39,7 @@ class _Opened:
 
     columns: tuple[ColumnElement[Any], ...]
     ours: bool
-    state: Database | None
+    state: State | None
     sessions: SessionTable | None
     spice_sessions: SpiceSessionTable | None
 
@@ -54,7 +58,7 @@ class SqlStore:
 
     def __init__(self, url: str, state_url: str | None = None) -> None:
         self._database = Database(url)
-        self._state = Database(state_url) if state_url is not None else None
+        self._state = State(state_url, self._withdrawn) if state_url is not None else None
         self._found: _Opened | None = None
 
     @property
@@ -81,10 +85,7 @@ class SqlStore:
     def own_database(self) -> Database:
         """Where tables of ours may be: with the tokens, or beside nova's."""
         opened = self._opened()
-        own = self._database if opened.ours else opened.state
-        if own is None:
-            raise StoreError(f"token store {self._database.name} is nova's, and there is no state database beside it")
-        return own
+        return self._database if opened.ours else self._beside_grants(opened.state).database
 
     def open(self) -> None:
         """Connect, and make or recognise the tables; no connection is kept, so the program may still fork."""
@@ -93,9 +94,7 @@ class SqlStore:
         except StoreError:
             self.close()
             raise
-        for database in (self._database, self._state):
-            if database is not None:
-                database.release()
+        self._database.release()
 
     def close(self) -> None:
         """Give all connections back; a memory database is forgotten."""
@@ -125,13 +124,14 @@ class SqlStore:
         values["created_at"] = created_at
         present = {column.key for column in opened.columns}
         row = {name: value for name, value in values.items() if name in present or value is not None}
-        grant = grant_row(token, console.grant)
+        grant = {"token_hash": console.token_hash, "created_at": created_at, **grant_row(token, console.grant)}
+
+        def add(connection: Connection) -> None:
+            connection.execute(insert(TOKENS), row)
+            connection.execute(insert(GRANTS), grant)
+
         try:
-            with self._database.writing() as connection:
-                connection.execute(insert(TOKENS), row)
-                connection.execute(
-                    insert(GRANTS), {"token_hash": console.token_hash, "created_at": created_at, **grant}
-                )
+            self._database.transact(add)
         except IntegrityError:
             raise TokenInUse(f"console token {console.id} exists already") from None
 
@@ -186,9 +186,11 @@ class SqlStore:
                 return table.c.token_hash == token_hash
             return table.c.instance_uuid == instance_uuid
 
-        with self._database.writing() as connection:
+        def withdraw(connection: Connection) -> int:
             end_sessions(connection, which(SESSIONS))
             return _delete(connection, which(TOKENS))
+
+        return self._database.transact(withdraw)
 
     def move(self, instance_uuid: str, host: str, port: int | None = None, tls_port: int | None = None) -> int:
         """Point the tokens of an instance at another host, and return how many there are; live sessions stay.
@@ -202,8 +204,7 @@ class SqlStore:
         self._writable()
         ports = {"port": port, "tls_port": tls_port} if port is not None else {}
         moving = update(TOKENS).where(TOKENS.c.instance_uuid == instance_uuid).values(host=host, **ports)
-        with self._database.writing() as connection:
-            return connection.execute(moving).rowcount
+        return self._database.transact(lambda connection: connection.execute(moving).rowcount)
 
     def purge(self, now: int) -> int:
         """Delete the tokens that are no longer valid, and return how many; nova's are left to nova (0).
@@ -215,20 +216,25 @@ class SqlStore:
             opened.sessions.purge(now)
         if opened.spice_sessions is not None:
             opened.spice_sessions.purge(now)
-        if not opened.ours:
-            return 0
-        with self._database.writing() as connection:
-            return _delete(connection, TOKENS.c.expires <= now)
+        return sum(self._purged(now)) if opened.ours else 0
+
+    def _purged(self, now: int) -> Iterator[int]:
+        """Delete the expired tokens in transactions of a bounded size, so that nobody else waits long."""
+        expired = select(TOKENS.c.token_hash).where(TOKENS.c.expires <= now).limit(PURGED_AT_ONCE)
+        while True:
+            with self._database.reading() as connection:
+                hashes = sorted(connection.execute(expired).scalars())
+            if hashes:
+                yield self._database.transact(partial(_delete, which=TOKENS.c.token_hash.in_(hashes), known=hashes))
+            if len(hashes) < PURGED_AT_ONCE:
+                return
 
     def _grant(self, opened: _Opened, token: str, row: RowMapping) -> Grant:
-        found: RowMapping | None = row if opened.ours else None
         if opened.state is not None:
-            query = select(GRANTS.c.policy, GRANTS.c.secrets).where(GRANTS.c.token_hash == row["token_hash"])
-            with opened.state.reading() as connection:
-                found = connection.execute(query).mappings().first()
-        if found is None or found["policy"] is None:
+            return opened.state.grant(token)
+        if not opened.ours or row["policy"] is None:
             return Grant()
-        return read_grant(token, found["policy"], found["secrets"])
+        return read_grant(token, row["policy"], row["secrets"])
 
     def _opened(self) -> _Opened:
         if self._found is None:
@@ -255,32 +261,27 @@ class SqlStore:
         if missing := REQUIRED - present:
             raise StoreError(f"token store {database.name}: {TOKENS.name} lacks the columns {sorted(missing)}")
         columns = tuple(column for column in TOKENS.c if column.name in present)
-        state = self._open_state() if novas else None
-        own = state if novas else database
-        if own is None:
-            return _Opened(columns, not novas, state, None, None)
-        sessions = SessionTable(own, self._withdrawn, told_of_withdrawals=not novas)
-        return _Opened(columns, not novas, state, sessions, SpiceSessionTable(own))
+        if not novas:
+            sessions = SessionTable(database, self._withdrawn, told_of_withdrawals=True)
+            return _Opened(columns, True, None, sessions, SpiceSessionTable(database))
+        if self._state is None:
+            return _Opened(columns, False, None, None, None)
+        self._state.open()
+        return _Opened(columns, False, self._state, self._state.sessions, self._state.spice_sessions)
 
     def _withdrawn(self, token_hashes: Collection[str]) -> Collection[str]:
         query = select(TOKENS.c.token_hash).where(TOKENS.c.token_hash.in_(token_hashes))
         with self._database.reading() as connection:
             return set(token_hashes) - set(connection.execute(query).scalars())
 
-    def _open_state(self) -> Database | None:
-        state = self._state
-        if state is not None:
-            state.make_file()
-            tables = state.tables()
-            if TOKENS.name in tables and GRANTS.name not in tables:
-                raise StoreReadOnly(f"token store {state.name} is nova's: grants cannot be kept there")
-            state.make_tables(*OURS)
-        return state
 
+def _delete(connection: Connection, which: ColumnElement[bool], known: Collection[str] | None = None) -> int:
+    """Delete tokens, with what is kept of them.
 
-def _delete(connection: Connection, which: ColumnElement[bool]) -> int:
-    """Delete tokens, with what is kept of them."""
-    hashes = select(TOKENS.c.token_hash).where(which)
+    Args:
+        known: their hashes, where they are known without a look at the tokens.
+    """
+    hashes = known if known is not None else select(TOKENS.c.token_hash).where(which)
     for table in (GRANTS, USES):
         connection.execute(delete(table).where(table.c.token_hash.in_(hashes)))
     return connection.execute(delete(TOKENS).where(which)).rowcount

@@ -8,39 +8,16 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from rfbproxy.consoleauth.engine import CONNECTIONS
 from rfbproxy.consoleauth.sessions import SessionRow, SessionTable
 from rfbproxy.consoleauth.spice_sessions import ChannelRow, Location, SpiceClaim, SpiceSessionTable
+from rfbproxy.consoleauth.store import Store
 from rfbproxy.consoleauth.token import ConsoleToken
 from rfbproxy.errors import StoreError
 
 MAX_WAITING = 1000
 
 T = TypeVar("T")
-
-
-class BlockingStore(Protocol):
-    """What is asked of the store: it may block, and is called from several threads at once."""
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether more than one thread gains nothing."""
-
-    @property
-    def sessions(self) -> SessionTable:
-        """The live sessions; raises `StoreError` where they are not kept."""
-
-    @property
-    def spice_sessions(self) -> SpiceSessionTable:
-        """Which SPICE sessions have tokens; raises `StoreError` where that is not kept."""
-
-    def find(self, token: str) -> ConsoleToken | None:
-        """The token, be it valid or not."""
-
-    def ping(self) -> None:
-        """Raise `StoreError` unless the store answers."""
-
-    def purge(self, now: int) -> int:
-        """Delete what is no longer valid."""
 
 
 class ThreadedStore:
@@ -58,7 +35,7 @@ class ThreadedStore:
         spice_sessions: which SPICE sessions have tokens.
     """
 
-    def __init__(self, store: BlockingStore, reactor: IReactorFromThreads, threads: int = 4) -> None:
+    def __init__(self, store: Store, reactor: IReactorFromThreads, threads: int = CONNECTIONS) -> None:
         self._store = store
         self._reactor = reactor
         self._threads = 1 if store.in_memory else threads
@@ -96,7 +73,7 @@ class ThreadedStore:
         return self._call(lambda: self._store.purge(now))
 
     def run(self, function: Callable[[], T]) -> Deferred[T]:
-        """What a function returns or raises that uses the store itself; it runs on one of the threads."""
+        """Call a function that may block on a thread of the store's."""
         return self._call(function)
 
     def _in_sessions(self, function: Callable[[SessionTable], T]) -> Deferred[T]:

@@ -64,15 +64,17 @@ class ConsoleToken:
     """One console token, as nova's `console_auth_tokens` has it.
 
     Attributes:
+        console_type: None: the store does not tell, so it is whatever the listener is for.
+        instance_uuid: None: the store does not tell.
         expires: unix seconds; the token is valid while `expires > now`, so not in that very second.
         internal_access_path: path of the CONNECT that opens the target (XenAPI), which may hold a session id.
     """
 
     token_hash: str
-    console_type: str
+    console_type: str | None
     host: str
     port: int
-    instance_uuid: str
+    instance_uuid: str | None
     expires: int
     access_url_base: str | None
     tls_port: int | None = None

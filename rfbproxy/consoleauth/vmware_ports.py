@@ -7,7 +7,19 @@ which. nova takes the lowest that no machine of the vCenter has (nova/virt/vmwar
 
 from collections.abc import Sequence
 
-from sqlalchemy import Column, Integer, MetaData, String, Table, UniqueConstraint, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    delete,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from rfbproxy.consoleauth.database import Database
@@ -60,7 +72,8 @@ class VmwarePorts:
 
     def _allocate(self, instance_uuid: str, host: str, ports: Sequence[int]) -> int:
         this = _row.instance_uuid == instance_uuid
-        with self._database.writing() as connection:
+
+        def choose(connection: Connection) -> int:
             known = connection.execute(select(_row.host, _row.port).where(this)).first()
             if known is not None and known.host == host:
                 return int(known.port)
@@ -74,10 +87,12 @@ class VmwarePorts:
                 connection.execute(insert(VMWARE_PORTS).values(instance_uuid=instance_uuid, host=host, port=port))
             return port
 
+        return self._database.transact(choose)
+
     def release(self, instance_uuid: str) -> int:
         """Give back the port of an instance that is deleted, and return how many it had: 0 or 1."""
-        with self._database.writing() as connection:
-            return connection.execute(delete(VMWARE_PORTS).where(_row.instance_uuid == instance_uuid)).rowcount
+        these = delete(VMWARE_PORTS).where(_row.instance_uuid == instance_uuid)
+        return self._database.transact(lambda connection: connection.execute(these).rowcount)
 
 
 def port_range(first: int, count: int) -> range:

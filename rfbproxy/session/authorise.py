@@ -1,6 +1,8 @@
 """Whether a client may see the console that its token names: Origin's host, token, Origin's scheme, in this order."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 from rfbproxy.client.origin import check_origin_host, check_origin_scheme
 from rfbproxy.client.request import ConsoleRequest
@@ -20,6 +22,8 @@ async def authorise(
     allowed_origins: Collection[str],
     now: float,
     may_have_expired: bool = False,
+    untold_type: str | None = None,
+    untold_bases: Mapping[str, str] = MappingProxyType({}),
 ) -> ConsoleToken:
     """Look the token up, once nothing cheaper refuses the client.
 
@@ -28,6 +32,8 @@ async def authorise(
         console_types: what the listener is for.
         now: Unix seconds; a token is valid while `expires > now` (nova/objects/console_auth_token.py).
         may_have_expired: whether that is not asked, because a session that began in time must live besides.
+        untold_type: console type of a token whose store does not tell it; None: that of one is not asked.
+        untold_bases: what access URLs begin with, by console type, where the store does not tell it.
 
     Raises:
         Refused: origin-refused, token-unknown, token-expired, or internal where the store fails.
@@ -43,8 +49,12 @@ async def authorise(
     if token is None:
         bad_tokens.deny(request.source, request.token, CloseReason.TOKEN_UNKNOWN, now)
         raise Refused(CloseReason.TOKEN_UNKNOWN, "the token is not in the store")
+    if token.console_type is None and untold_type is not None:
+        token = replace(token, console_type=untold_type)
+    if token.access_url_base is None and (base := untold_bases.get(token.console_type or "")):
+        token = replace(token, access_url_base=base)
     on_found(token)
-    if token.console_type not in console_types:
+    if token.console_type is not None and token.console_type not in console_types:
         raise Refused(
             CloseReason.TOKEN_UNKNOWN,
             f"the token {token.id} is for {token.console_type!r}, "

@@ -149,10 +149,10 @@ class Live:
         record, token = self.record, self.token
         return SessionRow(
             record.session,
-            token.console_type,
+            token.console_type or "",
             record.client or "",
             record.target or token.target,
-            token.instance_uuid,
+            token.instance_uuid or "",
             record.started,
             *self.relayed(),
             proxy=proxy,

@@ -1,6 +1,7 @@
 """A VNC visit, told as the story it is: greet, authorise, log in to the target, let in, relay, say why it ended."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.consoleauth import ConsoleToken
@@ -17,6 +18,7 @@ class RfbVisit(Visit):
     """One client at one VNC console."""
 
     console_types = frozenset({"novnc", "xvpvnc", "vnc-direct"})
+    types_by_way_in: ClassVar = {"websocket": "novnc", "connect": "xvpvnc", "rfb": "vnc-direct"}
 
     def __init__(self, session: str, request: ConsoleRequest, client: ClientStream, surroundings: Surroundings) -> None:
         super().__init__(session, request, client, surroundings)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 from twisted.logger import Logger
 
@@ -43,6 +44,7 @@ class SpiceVisit(Visit):
     """One link of a viewer to a SPICE console."""
 
     console_types = frozenset({"spice-html5", "spice-direct"})
+    types_by_way_in: ClassVar = {"websocket": "spice-html5", "connect": "spice-direct", "spice": "spice-direct"}
 
     def __init__(self, session: str, request: ConsoleRequest, client: ClientStream, surroundings: Surroundings) -> None:
         super().__init__(session, request, client, surroundings)

@@ -1,8 +1,9 @@
 """One visit, whatever protocol it speaks: it lives its story, is ended for a reason, and leaves one audit record."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -10,6 +11,7 @@ from twisted.logger import Logger
 
 from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.consoleauth import ConsoleToken, TokenStore
+from rfbproxy.errors import StoreError
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.rfb import Preference
 from rfbproxy.session.audit import VisitRecord, utc
@@ -43,6 +45,7 @@ class VisitRules:
     session_limit_s: float | None = None
     enforce_session_timeout: bool = False
     tls_only: bool = False
+    untold_bases: Mapping[str, str] = field(default_factory=dict)  # by console type, where a store does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Surroundings:
     """What a visit needs of the world.
 
     Attributes:
+        target_check: whether a token's target is still its instance's; None: believe the store.
         spice: None where no SPICE is listened for.
         live: tells the store of sessions; None: nobody is told.
     """
@@ -61,6 +65,7 @@ class Surroundings:
     clock: IReactorTime
     wall_clock: Callable[[], float]  # Unix seconds
     limits: Limits = field(default_factory=Limits)
+    target_check: Callable[[ConsoleToken], Awaitable[None]] | None = None
     spice: SpiceSurroundings | None = None
     live: LiveSessions | None = None
 
@@ -73,6 +78,7 @@ class Visit(ABC):
     """
 
     console_types: frozenset[str]  # that may be seen by this kind of visit
+    types_by_way_in: ClassVar[Mapping[str, str]]  # of consoles whose type the store does not tell
 
     def __init__(self, session: str, request: ConsoleRequest, client: ClientStream, surroundings: Surroundings) -> None:
         self._request = request
@@ -214,12 +220,21 @@ class Visit(ABC):
             allowed_origins=self._rules.allowed_origins,
             now=self._world.wall_clock(),
             may_have_expired=may_have_expired,
+            untold_type=self.types_by_way_in.get(request.way_in),
+            untold_bases=self._rules.untold_bases,
         )
-        return await self._steps.take(
+        token = await self._steps.take(
             unstoppable(asking),  # a bad token counts, though its client did not wait for the answer
             self._rules.handshake_timeout_s,
             lambda: Refused(CloseReason.INTERNAL, "token store did not answer in time"),
         )
+        if self._world.target_check is not None:
+            await self._steps.take(
+                _checked(self._world.target_check(token)),
+                self._rules.handshake_timeout_s,
+                lambda: Refused(CloseReason.INTERNAL, "target check did not answer in time"),
+            )
+        return token
 
     async def _relayed_to_its_end(self, relay: Relay) -> CloseReason:
         """Relay until one side ends; says which."""
@@ -250,3 +265,10 @@ class Visit(ABC):
         """Bytes of this visit's own connection, to the client and to the target."""
         relay = self._relay
         return (relay.to_client.relayed, relay.to_target.relayed) if relay is not None else (0, 0)
+
+
+async def _checked(check: Awaitable[None]) -> None:
+    try:
+        await check
+    except StoreError as error:  # its thread has no time for it
+        raise Refused(CloseReason.INTERNAL, f"target check: {error}") from error

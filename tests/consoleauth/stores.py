@@ -1,9 +1,9 @@
-"""Stores on SQLite files, and what is done to them behind their backs."""
+"""Stores, and what is done to them behind their backs. A place is an SQLite file, or the URL of a database."""
 
 import contextlib
-import sqlite3
 
 import pytest
+import sqlalchemy
 
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.consoleauth.token import hash_token, new_token
@@ -13,9 +13,17 @@ from tests.consoleauth.test_token import console_token
 NOW = 1_700_000_000
 
 
+# What the databases say of a table that is not there, or of a column
+NO_TABLE = "no such table|does not exist|doesn't exist"
+
+
+def url_of(place):
+    return place if "://" in str(place) else f"sqlite:///{place}"
+
+
 @contextlib.contextmanager
-def opened(file, state=None):
-    store = SqlStore(f"sqlite:///{file}", f"sqlite:///{state}" if state else None)
+def opened(place, state=None):
+    store = SqlStore(url_of(place), url_of(state) if state else None)
     store.open()
     try:
         yield store
@@ -23,14 +31,22 @@ def opened(file, state=None):
         store.close()
 
 
-def run(file, script):
-    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
-        connection.executescript(script)
+@contextlib.contextmanager
+def _connected(place):
+    engine = sqlalchemy.create_engine(url_of(place), poolclass=sqlalchemy.NullPool)
+    with engine.begin() as connection:
+        yield connection
 
 
-def rows(file, query):
-    with contextlib.closing(sqlite3.connect(file)) as connection:
-        return connection.execute(query).fetchall()
+def run(place, script):
+    with _connected(place) as connection:
+        for statement in filter(str.strip, script.split(";")):
+            connection.exec_driver_sql(statement)
+
+
+def rows(place, query):
+    with _connected(place) as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(query)]
 
 
 def create(store, token=None, **fields):

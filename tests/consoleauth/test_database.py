@@ -1,11 +1,12 @@
 import contextlib
 import sqlite3
 import threading
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy
 
-from rfbproxy.consoleauth import database
+from rfbproxy.consoleauth import database, engine
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.errors import StoreError
 from tests.consoleauth.stores import NOW, create, opened, refused, rows, run
@@ -50,7 +51,7 @@ class TestErrors:
         assert "refuses" in refused(f"sqlite:///file:{file}?uri=true&timeout=soon")
 
     def test_a_locked_file(self, file, monkeypatch):
-        monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
         with opened(file) as store, contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
             token, _ = create(store)
             other.execute("BEGIN IMMEDIATE")
@@ -59,7 +60,7 @@ class TestErrors:
             assert store.find(token) is not None
 
     def test_a_file_locked_while_it_would_become_ours(self, file, monkeypatch):
-        monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
         with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert "database is locked" in refused(f"sqlite:///{file}")
@@ -192,7 +193,7 @@ class TestWriteAhead:
         release.join()
 
     def test_waiting_has_an_end(self, file, other, monkeypatch):
-        monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
         assert "database is locked" in refused(f"sqlite:///{file}")
 
 
@@ -202,3 +203,82 @@ def test_an_error_that_is_not_the_drivers_is_one_line_too():
         connection.execute(sqlalchemy.text("SELECT :x"))
     assert "\n" not in str(caught.value)
     memory.close()
+
+
+class Asks(Exception):
+    """As a driver's error that asks for the transaction again."""
+
+    def __init__(self, *args, sqlstate=None):
+        super().__init__(*args)
+        if sqlstate is not None:
+            self.sqlstate = sqlstate
+
+
+class TestRetry:
+    @pytest.fixture
+    def memory(self):
+        memory = database.Database("sqlite://")
+        memory.transact(lambda connection: connection.exec_driver_sql("CREATE TABLE t (x INTEGER)"))
+        yield memory
+        memory.close()
+
+    @staticmethod
+    def work(errors):
+        """Adds a row, and then fails with the next of the errors."""
+
+        def add(connection):
+            connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+            if errors:
+                raise sqlalchemy.exc.OperationalError("INSERT", {}, errors.pop(0))
+            return connection.exec_driver_sql("SELECT count(*) FROM t").scalar()
+
+        return add
+
+    @pytest.mark.parametrize(
+        "asks",
+        [
+            Asks("serialization failure", sqlstate="40001"),
+            Asks("deadlock detected", sqlstate="40P01"),
+            Asks(1213, "Deadlock found when trying to get lock"),
+            Asks(1205, "Lock wait timeout exceeded"),
+        ],
+        ids=str,
+    )
+    def test_what_the_database_asks_for_again_is_done_once_more(self, memory, asks):
+        assert memory.transact(self.work([asks])) == 1
+        with pytest.raises(StoreError):
+            memory.transact(self.work([asks, asks]))
+
+    @pytest.mark.parametrize(
+        "error", [Asks("canceling statement", sqlstate="57014"), Asks(2013, "Lost connection"), Asks()], ids=repr
+    )
+    def test_any_other_error_is_final(self, memory, error):
+        with pytest.raises(StoreError):
+            memory.transact(self.work([error]))
+        assert memory.transact(self.work([])) == 1
+
+    def test_pymysqls_errors_are_told_without_their_number(self, memory):
+        with pytest.raises(StoreError, match=r"token store sqlite://: Lost connection$"):
+            memory.transact(self.work([Asks(2013, "Lost connection")]))
+
+
+class TestEngine:
+    def test_a_visit_outlasts_a_dead_server(self):
+        """An answer of an old connection is waited for, then a new one."""
+        assert engine.ANSWER_TIMEOUT_S + max(engine.CONNECT_TIMEOUT_S, 2 * engine.ANSWER_TIMEOUT_S) < 10
+        assert engine.LOCK_TIMEOUT_S < engine.STATEMENT_TIMEOUT_S < engine.ANSWER_TIMEOUT_S
+
+    @pytest.mark.parametrize("scheme", ["postgresql+psycopg", "mysql+pymysql"])
+    def test_it_has_a_connection_for_each_thread_of_the_store(self, scheme):
+        made = engine.make_engine(sqlalchemy.make_url(f"{scheme}://h/db"), in_memory=False)
+        assert made.pool.size() == engine.CONNECTIONS
+
+    def test_options_of_the_url_go_before_ours(self, monkeypatch):
+        seen = {}
+        monkeypatch.setattr(
+            engine, "create_engine", lambda url, **options: seen.update(options) or SimpleNamespace(driver="")
+        )
+        engine.make_engine(sqlalchemy.make_url("postgresql+psycopg://h/db?connect_timeout=9"), in_memory=False)
+        assert seen["connect_args"] == {"options": "-c statement_timeout=2500 -c lock_timeout=2000"}
+        engine.make_engine(sqlalchemy.make_url("mysql+pymysql://h/db?read_timeout=9"), in_memory=False)
+        assert seen["connect_args"].keys() == {"connect_timeout", "write_timeout", "init_command"}

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from rfbproxy.consoleauth import spice_sessions
 from rfbproxy.consoleauth.spice_sessions import (
     CHANNEL_KEPT_S,
     LIVE_S,
@@ -18,7 +19,7 @@ from rfbproxy.consoleauth.spice_sessions import (
 )
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.errors import StoreError
-from tests.consoleauth.stores import NOW, opened, rows, run
+from tests.consoleauth.stores import NO_TABLE, NOW, opened, rows, run
 from tests.consoleauth.test_sql import novas  # noqa: F401 - a fixture
 
 T, U = "a" * 64, "b" * 64
@@ -247,6 +248,14 @@ class TestPurge:
         assert one.purge(NOW + CHANNEL_KEPT_S) == 1
         assert one.take_channels("a") == [ChannelRow("cursor", 3, 4)]
 
+    def test_by_bounded_batches(self, one, monkeypatch):
+        monkeypatch.setattr(spice_sessions, "PURGED_AT_ONCE", 3)
+        for number in range(7):
+            claim(one, f"s{number}", f"{number}" * 64)
+            one.note_channel("a", f"link{number}", "display", 1, 2, NOW)
+        assert one.purge(NOW + LIVE_S) == 7
+        assert one.purge(NOW + CHANNEL_KEPT_S) == 7
+
     def test_the_store_purges_them_uncounted(self, store, file):
         claim(store.spice_sessions, "a")
         store.spice_sessions.note_channel("a", "link1", "display", 1, 2, NOW)
@@ -334,7 +343,7 @@ class TestPlaces:
             lambda: table.take_channels("a"),
             lambda: table.purge(NOW),
         ):
-            with pytest.raises(StoreError, match="no such table"):
+            with pytest.raises(StoreError, match=NO_TABLE):
                 call()
 
 

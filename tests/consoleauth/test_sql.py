@@ -7,11 +7,12 @@ import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rfbproxy.consoleauth import sql
 from rfbproxy.consoleauth.schema import OURS
 from rfbproxy.consoleauth.token import Grant, hash_token
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, TokenInUse
 from rfbproxy.secret import Secret
-from tests.consoleauth.stores import NOW, create, opened, refused, rows, run
+from tests.consoleauth.stores import NO_TABLE, NOW, create, opened, refused, rows, run
 from tests.consoleauth.test_token import console_token
 
 # As nova's migrations leave it on SQLite before `2903cd72dc14` added tls_port.
@@ -73,7 +74,7 @@ class TestOurs:
 
     def test_a_grant_that_cannot_be_stored_takes_the_row_with_it(self, store, file):
         run(file, "DROP TABLE console_grants")
-        with pytest.raises(StoreError, match="no such table"):
+        with pytest.raises(StoreError, match=NO_TABLE):
             create(store)
         assert rows(file, "SELECT count(*) FROM console_auth_tokens") == [(0,)]
 
@@ -107,12 +108,19 @@ class TestOurs:
         assert rows(file, "SELECT token_hash FROM console_auth_tokens") == [(hash_token(valid),)]
         assert rows(file, "SELECT token_hash FROM console_grants") == [(hash_token(valid),)]
 
+    def test_purge_goes_by_bounded_batches(self, store, file, monkeypatch):
+        monkeypatch.setattr(sql, "PURGED_AT_ONCE", 3)
+        for number in range(7):
+            create(store, expires=NOW - number)
+        assert store.purge(NOW) == 7
+        assert rows(file, "SELECT count(*) FROM console_grants") == [(0,)]
+
     def test_ping_answers(self, store):
         store.ping()
 
     def test_ping_notices_a_lost_table(self, store, file):
         run(file, "DROP TABLE console_auth_tokens")
-        with pytest.raises(StoreError, match="no such table"):
+        with pytest.raises(StoreError, match=NO_TABLE):
             store.ping()
 
     @settings(max_examples=50)
@@ -121,11 +129,8 @@ class TestOurs:
         assert memory.find(token) is None
 
     def test_a_row_without_a_grant_has_an_empty_one(self, store, file):
-        with contextlib.closing(sqlite3.connect(file)) as connection, connection:
-            columns = "token_hash, console_type, host, port, instance_uuid, expires"
-            connection.execute(
-                f"INSERT INTO console_auth_tokens ({columns}) VALUES (?, 'novnc', 'h', 1, 'i', 2)", (hash_token("T"),)
-            )
+        columns = "token_hash, console_type, host, port, instance_uuid, expires"
+        run(file, f"INSERT INTO console_auth_tokens ({columns}) VALUES ('{hash_token('T')}', 'novnc', 'h', 1, 'i', 2)")
         assert store.find("T").grant == Grant()
 
 

@@ -162,7 +162,7 @@ def console_request(**fields):
 class Bench:
     """One visit, and everything around it."""
 
-    def __init__(self, *, sessions=0, sessions_per_source=0, clock=None, **rules):
+    def __init__(self, *, sessions=0, sessions_per_source=0, clock=None, target_check=None, **rules):
         self.clock = clock or Clock()
         self.store = FakeStore()
         self.dialler = FakeDialler()
@@ -179,6 +179,7 @@ class Bench:
                 self.clock,
                 lambda: STARTED + self.clock.seconds(),
                 Limits(sessions, sessions_per_source),
+                target_check,
                 self.spice_surroundings(),
             ),
             self.audit,

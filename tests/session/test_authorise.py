@@ -1,3 +1,5 @@
+from types import MappingProxyType
+
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
@@ -21,7 +23,7 @@ class Store:
         return fail(self.answer) if isinstance(self.answer, Exception) else succeed(self.answer)
 
 
-def ask(request, answer, now=NOW):
+def ask(request, answer, now=NOW, **untold):
     store = Store(answer)
     got = []
     store.found = []
@@ -33,6 +35,7 @@ def ask(request, answer, now=NOW):
         console_types=RfbVisit.console_types,
         allowed_origins=["dashboard.example"],
         now=now,
+        **untold,
     )
     Deferred.fromCoroutine(asking).addBoth(got.append)
     return getattr(got[0], "value", got[0]), store
@@ -114,3 +117,38 @@ def test_the_origins_scheme_is_judged_with_the_token():
     assert store.asked == [TOKEN]
     good = token(access_url_base="http://console.example/vnc.html")
     assert ask(request, good)[0] is good
+
+
+class TestUntold:
+    """Tokens of stores that do not tell everything."""
+
+    BASES = MappingProxyType({"novnc": "https://console.example/vnc.html"})
+
+    def test_the_type_is_what_the_client_came_for(self):
+        found, store = ask(console_request(), token(console_type=None), untold_type="xvpvnc")
+        assert found.console_type == "xvpvnc"
+        assert store.found == [found]
+
+    def test_a_type_that_nobody_knows_is_not_asked(self):
+        assert ask(console_request(), token(console_type=None))[0].console_type is None
+
+    def test_a_type_that_is_told_counts(self):
+        refused, _ = ask(console_request(), token(console_type="spice-direct"), untold_type="novnc")
+        assert refused.reason is CloseReason.TOKEN_UNKNOWN
+
+    @pytest.mark.parametrize(
+        ("origin", "passes"), [("https://console.example", True), ("http://console.example", False)]
+    )
+    def test_the_base_is_that_of_the_type(self, origin, passes):
+        request = console_request(origin=origin, host="console.example")
+        bare = token(console_type=None, access_url_base=None)
+        found, _ = ask(request, bare, untold_type="novnc", untold_bases=self.BASES)
+        if passes:
+            assert found.access_url_base == self.BASES["novnc"]
+        else:
+            assert found.reason is CloseReason.ORIGIN_REFUSED
+
+    def test_a_base_that_is_told_counts(self):
+        request = console_request(origin="http://console.example", host="console.example")
+        good = token(access_url_base="http://other.example/")
+        assert ask(request, good, untold_bases=self.BASES)[0] is good

@@ -1,0 +1,70 @@
+import pytest
+
+from rfbproxy.consoleauth.compute_api import ComputeApi
+from rfbproxy.consoleauth.sql import SqlStore
+from rfbproxy.consoleauth.stores import StoreOptions, open_store, scheme_of, tells_all
+from rfbproxy.consoleauth.token_file import TokenFile
+from rfbproxy.errors import ConfigError, StoreError
+
+LOGIN = {"auth_type": "password", "auth_url": "http://127.0.0.1:1/v3", "username": "u", "password": "geheim"}
+
+
+@pytest.fixture
+def options(tmp_path):
+    return StoreOptions(f"sqlite:///{tmp_path}/state.sqlite", LOGIN)
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("sqlite://", SqlStore),
+        ("sqlite:///{folder}/tokens.sqlite", SqlStore),
+        ("nova+https://nova:8774/v2.1", ComputeApi),
+        ("nova+http://nova:8774/v2.1", ComputeApi),
+        ("file://{folder}", TokenFile),
+    ],
+)
+def test_the_scheme_says_which_store(address, kind, tmp_path, options):
+    store = open_store(address.format(folder=tmp_path), options)
+    assert type(store) is kind
+    assert store.spice_sessions.living(["a"], 0) == frozenset()
+    store.close()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql+psycopg", "mysql+pymysql"])
+def test_servers_are_asked_at_once(scheme, options):
+    with pytest.raises(StoreError, match="refused"):
+        open_store(f"{scheme}://u:geheim@127.0.0.1:1/db", options)
+
+
+@pytest.mark.parametrize(
+    "address", ["oops://u:geheim@h/db", "postgresql://u:geheim@h/db", "nova://geheim", "geheim", ""]
+)
+def test_any_other_is_refused_with_what_is_allowed_and_without_secrets(address, options):
+    with pytest.raises(ConfigError) as caught:
+        open_store(address, options)
+    message = str(caught.value)
+    assert "sqlite://, postgresql+psycopg://, mysql+pymysql://, nova+https://, nova+http://, file://" in message
+    assert "geheim" not in message
+    assert "\n" not in message
+
+
+def test_a_store_that_cannot_be_opened_holds_nothing(tmp_path, options):
+    with pytest.raises(StoreError, match="No such file"):
+        open_store(f"file://{tmp_path}/none", options)
+
+
+def test_what_stores_tell():
+    assert tells_all("sqlite:///file")
+    assert tells_all("mysql+pymysql://h/nova")
+    assert not tells_all("nova+https://h/v2.1")
+    assert not tells_all("file:///tokens")
+
+
+def test_scheme():
+    assert scheme_of("nova+https://h") == "nova+https"
+    assert scheme_of("/path") == ""
+
+
+def test_the_login_is_not_printed(options):
+    assert "geheim" not in repr(options)
