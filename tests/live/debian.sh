@@ -5,7 +5,7 @@ set -eu
 # the browser and its pages; machines; X desktops; an RFB 3.7 server; assembler and linker for guest.S;
 # load balancers; a Java viewer and its display; outside clients and network namespaces;
 # native viewers, one of which is compiled; a Wayland desktop; users for SASL; libvirt's schemas; GLib;
-# SPICE's viewers and page
+# SPICE's viewers and page; nova, whose tokens are read
 PACKAGES="chromium novnc
 qemu-system-x86 seabios
 tigervnc-standalone-server tigervnc-tools xterm
@@ -18,7 +18,8 @@ tigervnc-viewer gvncviewer libvncserver-dev gcc libc6-dev
 sway wayvnc foot grim
 sasl2-bin libsasl2-modules
 spice-client-gtk virt-viewer spice-html5
-libvirt0 libxml2-utils libglib2.0-0"
+libvirt0 libxml2-utils libglib2.0-0
+python3-nova"
 
 is_installed() {
     [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
