@@ -5,7 +5,7 @@ set -eu
 # the browser and its pages; machines; X desktops; an RFB 3.7 server; assembler and linker for guest.S;
 # load balancers; a Java viewer and its display; outside clients and network namespaces;
 # native viewers, one of which is compiled; a Wayland desktop; users for SASL; libvirt's schemas; GLib;
-# SPICE's viewers and page; databases
+# SPICE's viewers and page; databases; nova, whose tokens are read
 PACKAGES="chromium novnc
 qemu-system-x86 seabios
 tigervnc-standalone-server tigervnc-tools xterm
@@ -19,7 +19,8 @@ sway wayvnc foot grim
 sasl2-bin libsasl2-modules
 spice-client-gtk virt-viewer spice-html5
 libvirt0 libxml2-utils libglib2.0-0
-postgresql mariadb-server"
+postgresql mariadb-server
+python3-nova"
 
 is_installed() {
     [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
