@@ -1,5 +1,6 @@
 """What the options become: the parts that the service is assembled from, each judged as it is made."""
 
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,9 +18,11 @@ from rfbproxy.client.tls import ServerTls
 from rfbproxy.config import BASE_URLS, Address, Config
 from rfbproxy.consoleauth import ConsoleToken, stores
 from rfbproxy.errors import ConfigError
+from rfbproxy.listening import Place, places
 from rfbproxy.option_names import Finding
 from rfbproxy.session.target_check import LibvirtCheck
 from rfbproxy.session.visit import VisitRules
+from rfbproxy.systemd import take_sockets
 from rfbproxy.target.dial import Dialler
 from rfbproxy.target.tls import TargetTls, TargetTlsRules
 
@@ -70,6 +73,63 @@ def nothing_to_listen_on(config: Config) -> ConfigError:
     return ConfigError(f"{first} is empty, and there is nothing else to listen on")
 
 
+def workers(config: Config) -> int:
+    """How many processes serve."""
+    if kept_in_memory(config):
+        return 1
+    asked = config["consoleproxy", "workers"]
+    return int(str(asked)) if asked is not None else len(os.sched_getaffinity(0))
+
+
+def kept_in_memory(config: Config) -> str | None:
+    """The option by which something that visits need is kept in one process's memory; None: nothing is."""
+    for group, name in (("consoleauth", "connection"), ("consoleproxy", "state_connection")):
+        if stores.in_memory(config.text(group, name) or ""):
+            return f"[{group}] {name}"
+    return None
+
+
+def bind(config: Config, wanted: Mapping[str, Sequence[Address]]) -> tuple[list[Place], list[Place]]:
+    """Take the sockets that were handed over, and bind the rest; gives them, and those handed over that are nobody's.
+
+    Raises:
+        ConfigError: an address cannot be listened on, or there is none.
+    """
+    found, strangers = places(
+        wanted,
+        take_sockets(),
+        unix_mode=int(config.text("consoleproxy", "unix_socket_mode") or "0660", 8),
+        prefer_ipv6=config.flag("DEFAULT", "source_is_ipv6"),
+        unasked=unasked(config),
+    )
+    if not found:
+        raise nothing_to_listen_on(config)
+    return found, strangers
+
+
+def leave_alone(strangers: Sequence[Place]) -> None:
+    """Close the sockets that were handed over and are nobody's."""
+    for place in strangers:
+        _log.warn("a socket was handed over that is no listener's: {address}", address=str(place.address))
+        place.socket.close()
+
+
+def announce(places: Sequence[Place], protocols: Mapping[str, Protocol] = PROTOCOLS) -> None:
+    """Tell the operator what is listened for, and where."""
+    for place in places:
+        protocol = protocols.get(place.listener)
+        what = f"{protocol.upper()} consoles" if protocol is not None else "the API"
+        how = " (handed over)" if place.handed_over else ""
+        _log.info("listening for {what} on {address}{how}", what=what, address=str(place.address), how=how)
+
+
+def session_limits(config: Config) -> tuple[int, int]:
+    """How many sessions there may be, in all and of one client address."""
+    names = ("max_sessions", "max_connections_per_source")
+    most, most_per_source = (int(config.number("consoleproxy", name)) for name in names)
+    return most, most_per_source
+
+
 def unasked(config: Config) -> tuple[str, ...]:
     """Listeners that nova's defaults name, rather than an option."""
     asked = config.is_set("vnc", "xvpvncproxy_host") or config.is_set("vnc", "xvpvncproxy_port")
@@ -103,6 +163,8 @@ def warn(config: Config) -> None:
 
 def idle(config: Config) -> Iterator[Finding]:
     """Options that are set and do nothing, as others are."""
+    if (where := kept_in_memory(config)) is not None and int(str(config["consoleproxy", "workers"] or 1)) > 1:
+        yield Finding("[consoleproxy] workers", f"does nothing: {where} is a memory, which one process has")
     if (config.text("DEFAULT", "record") or "False").lower() != "false":
         yield Finding("[DEFAULT] record", "this version does not record: sessions are NOT recorded")
     for name in (NATIVE, *NATIVE_SPICE):

@@ -126,7 +126,7 @@ def _commands(parsed: argparse.Namespace, config: Config) -> Iterator[Commands]:
     if parsed.api is not None:
         yield _api(parsed, config)
         return
-    from rfbproxy.service import open_store
+    from rfbproxy.store_options import open_store
 
     with closing(open_store(config)) as store:
         yield Consoles(store, config)
@@ -144,7 +144,7 @@ def _api(parsed: argparse.Namespace, config: Config) -> Commands:
 def vmware_port(parsed: argparse.Namespace, config: Config) -> dict[str, int]:
     """Say which VNC port a machine on a VMware host has, or give it back."""
     from rfbproxy.consoleauth.vmware_ports import VmwarePorts, port_range
-    from rfbproxy.service import open_store
+    from rfbproxy.store_options import open_store
 
     first, total = (int(config.number("vmware", name)) for name in ("vnc_port", "vnc_port_total"))
     instance, host = valid_instance(parsed.instance), target_host(parsed.host) if parsed.host is not None else None

@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -21,6 +22,7 @@ _BARE_NAME = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]
 Network = IPv4Network | IPv6Network
 UNIX_PEER = "unix"  # the name of everybody who comes by a UNIX socket
 Trusted = Network | str
+Name = tuple[str, str]  # of an option, after that of its group
 
 logging.getLogger("oslo_config").setLevel(logging.ERROR)  # old names are welcome here, and not worth a warning
 
@@ -121,30 +123,29 @@ class Config:
         self.base = base or Path.cwd()
         files, folders = self._absolute(files), self._absolute(folders)
         self._places = (files, folders)
-        self._conf = cfg.ConfigOpts()
-        for group, options in GROUPS.items():
-            self._conf.register_opts(options, group=None if group == "DEFAULT" else group)
+        self._values: dict[Name, object] = {}
+        self._set: set[Name] = set()
         arguments = [f"--config-file={file}" for file in files] + [f"--config-dir={folder}" for folder in folders]
         try:
-            self._conf(arguments, project="consoleproxy", default_config_files=[], default_config_dirs=[])
-            self._read_all()
-            self._conf.set_override("state_path", *self._absolute([str(self["DEFAULT", "state_path"])]))
+            self._read(arguments)
         except (cfg.Error, ValueError, OSError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
+        self._judge()
+        self.written = tuple(
+            written_in([*files, *(str(p) for f in folders for p in sorted(Path(f).glob("[!.]*.conf")))])
+        )
+        self.unknown = tuple(unknown(self.written))
+
+    def _judge(self) -> None:
         self._check_origins()
         _ = self.security_preference, self.rfb_listen, self.spice_listen, self.spice_tls_listen  # judged now
         _ = self.api_listen
         for console_type in BASE_URLS:
             self.base_url(console_type)
         self.trusted_proxies = tuple(self._trusted(self["consoleproxy", "trusted_proxies"]))
-        self.written = tuple(
-            written_in([*files, *(str(p) for f in folders for p in sorted(Path(f).glob("[!.]*.conf")))])
-        )
-        self.unknown = tuple(unknown(self.written))
 
-    def __getitem__(self, key: tuple[str, str]) -> object:
-        group, name = key
-        return getattr(self._conf, name) if group == "DEFAULT" else getattr(self._conf[group], name)
+    def __getitem__(self, key: Name) -> object:
+        return self._values[key]
 
     def again(self) -> "Config":
         """The same files as they are now.
@@ -153,6 +154,31 @@ class Config:
             ConfigError: as for the first time.
         """
         return Config(*self._places, base=self.base)
+
+    def with_those_of(self, other: "Config", names: Collection[Name]) -> "Config":
+        """The same, but for some options which are as in another one."""
+        mixed = copy(self)
+        mixed._values = self._values | {name: other[name] for name in names}
+        mixed._set = (self._set - set(names)) | (other._set & set(names))
+        mixed._judge()
+        return mixed
+
+    def as_told(self) -> dict[str, Any]:
+        """All that another process needs to have the same options, whatever the files are by then; as JSON has it.
+
+        Passwords are in it.
+        """
+        options = [[*name, value, name in self._set] for name, value in self._values.items()]
+        return {"base": str(self.base), "options": options}
+
+    @classmethod
+    def of_told(cls, told: Mapping[str, Any]) -> "Config":
+        """What `as_told` gave."""
+        config = cls(base=Path(told["base"]))
+        config._values = {(group, name): value for group, name, value, _ in told["options"]}
+        config._set = {(group, name) for group, name, _, is_set in told["options"] if is_set}
+        config._judge()
+        return config
 
     def path(self, group: str, name: str) -> Path | None:
         """An option that names a file; None where it is unset or empty."""
@@ -179,8 +205,7 @@ class Config:
 
     def is_set(self, group: str, name: str) -> bool:
         """Whether an option stands in a file, rather than at its default."""
-        location = self._conf.get_location(name, None if group == "DEFAULT" else group)
-        return location is not None and location.location is not cfg.Locations.opt_default
+        return (group, name) in self._set
 
     def addresses(self, group: str, listener: str) -> tuple[Address, ...]:
         """Where a listener listens: each of `*_host` with `*_port`; nowhere if the first is empty.
@@ -313,15 +338,25 @@ class Config:
             address = replace(address, host=self.text("DEFAULT", "my_ip") or "")
         return f"vnc://{address}"
 
-    def _read_all(self) -> None:
+    def _read(self, arguments: Sequence[str]) -> None:
+        conf = cfg.ConfigOpts()
+        for group, options in GROUPS.items():
+            conf.register_opts(options, group=None if group == "DEFAULT" else group)
+        conf(arguments, project="consoleproxy", default_config_files=[], default_config_dirs=[])
+        # Again with its absolute value: other options may contain it.
+        conf.set_override("state_path", *self._absolute([str(conf.state_path)]))
         for group, options in GROUPS.items():
             for option in options:
+                name = option.dest
                 try:
-                    self[group, option.dest]
+                    self._values[group, name] = conf[name] if group == "DEFAULT" else conf[group][name]
                 except cfg.Error as error:  # its text names the file in a form not meant for people, or no option
                     told = error.__context__ if isinstance(error.__context__, cfg.Error) else error
                     why = str(told).partition(" is not valid: ")[2] or str(told)
-                    raise ConfigError(f"[{group}] {option.dest}: {' '.join(why.split())}") from error
+                    raise ConfigError(f"[{group}] {name}: {' '.join(why.split())}") from error
+                where = conf.get_location(name, None if group == "DEFAULT" else group)
+                if where is not None and where.location is not cfg.Locations.opt_default:
+                    self._set.add((group, name))
 
     def _check_origins(self) -> None:
         for name in self.words("console", "allowed_origins"):

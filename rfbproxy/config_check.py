@@ -18,7 +18,9 @@ from rfbproxy.config import Address, Config
 from rfbproxy.consoleauth import SqlStore
 from rfbproxy.errors import ConfigError, StoreError
 from rfbproxy.option_names import Finding, meant_by, remarks
-from rfbproxy.service import ConsoleProxyService, named_store
+from rfbproxy.serving import Serving, Share
+from rfbproxy.session.limits import Limits
+from rfbproxy.store_options import named_store
 
 USABLE = "the configuration is usable"
 
@@ -38,7 +40,7 @@ def check(config: Config) -> list[Finding]:
     store = SqlStore("sqlite://")
     store.open()
     with _not_left_behind(config.path("consoleproxy", "audit_log")):
-        ConsoleProxyService(config, store, Clock(), wanted, assembly.PROTOCOLS)
+        Serving(config, store, Clock(), wanted, assembly.PROTOCOLS, Share(str, Limits()))
     return [*remarks(config.written), *assembly.idle(config)]
 
 

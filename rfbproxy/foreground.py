@@ -10,7 +10,8 @@ from rfbproxy.client.folders import Protocol
 from rfbproxy.config import Address, Config
 from rfbproxy.consoleauth import SqlStore
 from rfbproxy.issue import EXPIRES_LIMIT, Console, issue
-from rfbproxy.service import ConsoleProxyService, install_signals, make_service
+from rfbproxy.service import ConsoleProxyService, make_service
+from rfbproxy.signals import install_signals
 
 _PAGES = {"novnc": "vnc_auto.html", "xvpvnc": "console", "spice-html5": ""}
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not bound

@@ -193,13 +193,17 @@ def _hosts_of(name: str) -> set[object]:
 
 
 class _UnixPort(unix.Port):
-    """A UNIX socket bound before: it keeps its mode, and its path if somebody else made it."""
+    """A UNIX socket bound before: it keeps its mode, and its path if somebody else made it.
+
+    Others may listen on it too, so it is not shut down.
+    """
 
     def __init__(self, place: Place, factory: IProtocolFactory, reactor: Any) -> None:
         path = place.address.path or ""
         mode = 0 if path.startswith("\0") else stat.S_IMODE(Path(path).stat().st_mode)  # abstract ones have none
         super().__init__(os.fsencode(path), factory, BACKLOG, mode, reactor)
         self._preexistingSocket = place.socket
+        self._shouldShutdown = False
         self._keeps_path = place.handed_over
 
     def connectionLost(self, reason: Failure) -> None:

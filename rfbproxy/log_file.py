@@ -1,16 +1,36 @@
-"""The log file of a process in the background: opened anew on demand, for logrotate moves it away under it."""
+"""Where the log goes: that of the process that was started, and those of the workers that it starts."""
 
-from typing import IO, cast
+import fcntl
+import os
+from collections.abc import Mapping
+from typing import IO, Any, cast
 
-from twisted.logger import ILogObserver, textFileLogObserver
+from twisted.logger import (
+    ILogObserver,
+    LegacyLogObserverWrapper,
+    LogEvent,
+    globalLogBeginner,
+    textFileLogObserver,
+)
 from twisted.python.logfile import LogFile
+from twisted.python.reflect import namedAny
+from zope.interface import provider
+
+
+class _Appending(LogFile):
+    """A file that several processes write to, each from its end."""
+
+    def _openFile(self) -> None:
+        super()._openFile()
+        descriptor = self._file.fileno()
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_APPEND)
 
 
 class MovableLog:
-    """The one log file of this process.
+    """The one log file of this process, opened anew on demand, for logrotate moves it away under it.
 
     Attributes:
-        path: to be set before the log begins.
+        path: to be set before the log begins; empty: there is none.
     """
 
     def __init__(self) -> None:
@@ -19,7 +39,7 @@ class MovableLog:
 
     def observer(self) -> ILogObserver:
         """Begin: the file is made if need be, readable by its owner alone."""
-        self._file = LogFile.fromFullPath(self.path, rotateLength=None, defaultMode=0o600)
+        self._file = _Appending.fromFullPath(self.path, rotateLength=None, defaultMode=0o600)
         return textFileLogObserver(cast(IO[str], self._file))
 
     def reopen(self) -> None:
@@ -29,3 +49,38 @@ class MovableLog:
 
 
 movable_log = MovableLog()
+MOVABLE_LOG = f"{__name__}.movable_log.observer"  # twistd imports it by its name
+
+
+def log_as_told(twistd: Mapping[str, Any]) -> dict[str, str | None]:
+    """Where twistd's log goes, by its options; as JSON has it."""
+    return {
+        "file": movable_log.path,
+        "observer": twistd.get("logger"),
+        "syslog": twistd.get("prefix") if twistd.get("syslog") else None,
+    }
+
+
+def begin_log(told: Mapping[str, str | None], worker: int, stdout: IO[str]) -> None:
+    """Let a worker's log go where `log_as_told` says that its supervisor's goes.
+
+    Args:
+        worker: its number, which stands before its lines' system.
+    """
+    movable_log.path = told["file"] or ""
+    if told["observer"]:
+        observer: Any = namedAny(told["observer"])()
+    elif told["syslog"] is not None:
+        from twisted.python import syslog
+
+        observer = LegacyLogObserverWrapper(syslog.SyslogObserver(told["syslog"]).emit)  # type: ignore[arg-type]
+    else:
+        observer = textFileLogObserver(stdout)
+
+    @provider(ILogObserver)
+    def numbered(event: LogEvent) -> None:
+        level = event["log_level"].name if "log_level" in event else "info"
+        system = event.get("log_system") or f"{event.get('log_namespace', '-')}#{level}"
+        observer({**event, "log_system": f"worker {worker}: {system}"})
+
+    globalLogBeginner.beginLoggingTo([numbered])

@@ -292,6 +292,12 @@ CONSOLEPROXY = [
     cfg.Opt("ping_interval_s", type=_deadline, default=25, help="Between pings to WebSocket clients."),
     cfg.Opt("idle_timeout_s", type=_seconds, default=0, help="End sessions that relay nothing for so long; 0: never."),
     cfg.Opt("session_limit_s", type=_seconds, default=0, help="End sessions that are open for so long; 0: never."),
+    cfg.IntOpt(
+        "workers",
+        min=1,
+        help="How many processes serve. Unset: one for each processor core. Where a store is a memory, there is always "
+        "one.",
+    ),
     cfg.Opt("drain_timeout_s", type=_seconds, default=3, help="For sessions to end in at shutdown."),
     cfg.IntOpt("max_sessions", default=0, min=0, help="How many sessions may live at once; 0: no limit."),
     cfg.IntOpt(
@@ -305,13 +311,13 @@ CONSOLEPROXY = [
         default=1000,
         min=0,
         help="How many connections may be open without a good token, those for pages included; then the one that "
-        "waited longest is dropped. 0: no limit.",
+        "waited longest is dropped. Each of several workers has an equal part of them. 0: no limit.",
     ),
     cfg.IntOpt(
         "max_unauthenticated_per_source",
         default=200,
         min=0,
-        help="The same for one client address, of IPv6 one /64; 0: no limit.",
+        help="The same for one client address, of IPv6 one /64, divided among workers too; 0: no limit.",
     ),
 ]
 

@@ -1,12 +1,18 @@
 """What `twistd consoleproxy` runs."""
 
+from pathlib import Path
+from typing import Any
+
 from twisted.application.service import IService
 from twisted.python import usage
 
+from rfbproxy import assembly
 from rfbproxy.config import Config
 from rfbproxy.errors import ConsoleProxyError
-from rfbproxy.log_file import MovableLog, movable_log
-from rfbproxy.service import install_signals, make_service
+from rfbproxy.log_file import MOVABLE_LOG, log_as_told, movable_log
+from rfbproxy.service import ConsoleProxyService, make_service
+from rfbproxy.signals import install_signals
+from rfbproxy.workers.supervisor import Supervisor, make_supervisor
 
 
 class Options(usage.Options):
@@ -34,8 +40,8 @@ class Options(usage.Options):
             twistd["pidfile"] = ""
         log = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
         if log != "-" and not twistd.get("logger") and not twistd.get("syslog"):
-            movable_log.path = log
-            twistd["logger"] = f"{MovableLog.__module__}.movable_log.observer"  # twistd imports it by its name
+            movable_log.path = str(Path(log).absolute())
+            twistd["logger"] = MOVABLE_LOG
 
 
 def makeService(options: Options) -> IService:
@@ -44,7 +50,7 @@ def makeService(options: Options) -> IService:
 
     try:
         config = Config(options["config-file"], options["config-dir"])
-        service = make_service(config, reactor)
+        service = _service(config, options, reactor)
     except ConsoleProxyError as error:
         raise SystemExit(f"consoleproxy: {error}") from None
 
@@ -54,3 +60,10 @@ def makeService(options: Options) -> IService:
 
     install_signals(service, reactor, hang_up)
     return service
+
+
+def _service(config: Config, options: Options, reactor: Any) -> ConsoleProxyService | Supervisor:
+    """One process alone, or the one that looks after several."""
+    if (workers := assembly.workers(config)) == 1:
+        return make_service(config, reactor)
+    return make_supervisor(config, reactor, workers, log_as_told(options.parent or {}))

@@ -16,7 +16,7 @@ from typing import TypeVar
 from rfbproxy.config import Config
 from rfbproxy.consoleauth import Grant
 from rfbproxy.issue import SPICE_TYPES, Console, issue
-from rfbproxy.service import open_store
+from rfbproxy.store_options import open_store
 
 BIN = Path(sys.executable).parent
 TIMEOUT_S = 20.0
@@ -39,7 +39,7 @@ def until(condition, what: str, timeout_s: float = TIMEOUT_S):
 
 
 class Proxy:
-    """A running proxy with a folder of its own: `nova.conf`, token store, audit log, log."""
+    """A running proxy with a folder of its own: `nova.conf`, token store, audit log, log; one process, unless told."""
 
     def __init__(self, folder: Path, options: str = "", *, command: Sequence[str] = ("twistd", "-n", "consoleproxy")):
         self.folder = folder
@@ -68,6 +68,7 @@ html5proxy_port = {self.spice_port}
 html5proxy_base_url = http://127.0.0.1:{self.spice_port}/
 [consoleproxy]
 audit_log = {self.audit_file}
+workers = 1
 {options}
 """)
 

@@ -11,7 +11,7 @@ import pytest
 
 from rfbproxy.config import Config
 from rfbproxy.rfb.preference import SUBTYPE_WORDS, TYPE_WORDS
-from rfbproxy.service import open_store
+from rfbproxy.store_options import open_store
 from tests.proxy_process import BIN, Proxy, run
 
 

@@ -1,8 +1,11 @@
+import json
+
 import pytest
 
 from rfbproxy import assembly
 from rfbproxy.config import Address, Config, is_trusted, parse_address
 from rfbproxy.errors import ConfigError
+from rfbproxy.options import GROUPS
 from rfbproxy.rfb import Preference, SecurityType, VeNCryptSubtype
 from tests.certificates import certificate
 
@@ -358,3 +361,52 @@ def test_a_url_of_viewer_files_that_is_none(tmp_path):
 def test_what_is_no_base_url(tmp_path, option, url):
     group, name = option.split("\n")
     assert refused(tmp_path, f"{option} = {url}") == f"{group} {name}: {url!r} is not a URL"
+
+
+def test_another_process_is_told_all_options_whatever_the_files_are_by_then(tmp_path):
+    file = tmp_path / "a.conf"
+    file.write_text(
+        "[DEFAULT]\nstate_path = there\n[vnc]\nnovncproxy_base_url = http://h:1/$$x\\$y\n"
+        "[console]\nallowed_origins = a.example,b.example\n[consoleproxy]\ntrusted_proxies = 10.0.0.0/8\n"
+        "idle_timeout_s = 0.5\n[keystone_authtoken]\npassword = a$$b\\$c\n"
+    )
+    config = Config([str(file)], base=tmp_path)
+    file.unlink()
+    told = Config.of_told(json.loads(json.dumps(config.as_told())))
+    for group, options in GROUPS.items():
+        for option in options:
+            assert told[group, option.dest] == config[group, option.dest], (group, option.dest)
+            assert told.is_set(group, option.dest) == config.is_set(group, option.dest)
+    assert told.base == tmp_path
+    assert told["consoleauth", "connection"] == f"sqlite:///{tmp_path}/there/consoleproxy.sqlite"
+    assert told.trusted_proxies == config.trusted_proxies != ()
+    assert told.keystone_login == config.keystone_login
+
+
+def test_some_options_may_stay_as_they_were(tmp_path):
+    before, after = tmp_path / "before.conf", tmp_path / "after.conf"
+    before.write_text("[vnc]\nnovncproxy_port = 1\n[consoleproxy]\nidle_timeout_s = 1\n")
+    after.write_text("[vnc]\nnovncproxy_port = 2\nxvpvncproxy_port = 3\n[consoleproxy]\nidle_timeout_s = 2\n")
+    names = [("vnc", "novncproxy_port"), ("vnc", "xvpvncproxy_port")]
+    mixed = Config([str(after)]).with_those_of(Config([str(before)]), names)
+    assert mixed["vnc", "novncproxy_port"] == 1
+    assert mixed.is_set("vnc", "novncproxy_port")
+    assert mixed["vnc", "xvpvncproxy_port"] == 6081
+    assert not mixed.is_set("vnc", "xvpvncproxy_port")
+    assert mixed["consoleproxy", "idle_timeout_s"] == 2
+
+
+def test_there_is_a_worker_for_each_core_unless_told_or_a_store_is_a_memory(tmp_path, monkeypatch):
+    def workers(options):
+        file = tmp_path / "nova.conf"
+        file.write_text(options)
+        return assembly.workers(Config([str(file)]))
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5})
+    assert workers("") == 3
+    assert workers("[consoleproxy]\nworkers = 1") == 1
+    assert workers("[consoleproxy]\nworkers = 7") == 7
+    assert workers("[consoleauth]\nconnection = sqlite://\n[consoleproxy]\nworkers = 7") == 1
+    assert workers("[consoleproxy]\nstate_connection = sqlite:///:memory:") == 1
+    with pytest.raises(ConfigError, match=r"\[consoleproxy\] workers: .*1"):
+        workers("[consoleproxy]\nworkers = 0")

@@ -144,3 +144,17 @@ def test_findings_are_lines_and_the_last_line_says_that_all_is_well(tmp_path):
 def test_a_refusal_as_json(error, option):
     made = refusal_as_json(ConsoleProxyError(error))
     assert made == {"usable": False, "findings": [{"option": option, "says": error}]}
+
+
+def test_workers_that_a_memory_allows_one_of_do_nothing(tmp_path):
+    memory = "[consoleauth]\nconnection = sqlite://\n[consoleproxy]\n"
+    assert not check(config(tmp_path, f"{memory}workers = 1\n"))
+    (finding,) = check(config(tmp_path, f"{memory}workers = 2\n"))
+    assert str(finding) == (
+        "[consoleproxy] workers: does nothing: [consoleauth] connection is a memory, which one process has"
+    )
+    assert not check(config(tmp_path, "[consoleproxy]\nworkers = 2\n"))
+
+
+def test_no_workers_at_all_are_refused(tmp_path):
+    assert refused(tmp_path, "[consoleproxy]\nworkers = 0\n").startswith("[consoleproxy] workers: ")

@@ -68,6 +68,11 @@ class ApiFactory(Factory):
         self._connections.add(connection)
         return connection
 
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._connections)
+
     def abort_all(self) -> None:
         """Drop all connections."""
         for connection in list(self._connections):

@@ -57,6 +57,22 @@ class ClientFactory(Factory):
         self._tell()
         return waiting
 
+    @property
+    def consoles(self) -> int:
+        """How many connections carry a console."""
+        return sum(connection.has_console for connection in self._connections)
+
+    @property
+    def connections(self) -> int:
+        """How many there are in all."""
+        return len(self._connections)
+
+    def abort_pages(self) -> None:
+        """Drop the connections that carry no console."""
+        for connection in list(self._connections):
+            if not connection.has_console:
+                connection.abort()
+
     def abort_all(self) -> None:
         """Drop all connections."""
         for connection in list(self._connections):
@@ -67,7 +83,7 @@ class ClientFactory(Factory):
         self._tell()
 
     def _tell(self) -> None:
-        if not any(connection.has_console for connection in self._connections):
+        if not self.consoles:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
                 deferred.callback(None)

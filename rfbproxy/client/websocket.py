@@ -167,7 +167,7 @@ class ClientWebSocket(WebSocketServerProtocol):  # type: ignore[misc]
             self._set_timer(CLOSE_TIMEOUT_S, self.stream.abort)
             self.stream.resume()
 
-    def processData(self) -> bool:  # noqa: N802
+    def processData(self) -> bool:
         """Go on with what came, unless the client broke RFC 6455: then nothing of it counts (section 7.1.7)."""
         return not self.failedByMe and bool(super().processData())
 

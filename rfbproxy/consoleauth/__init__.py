@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Collection, Mapping
 from typing import Protocol
 
 from rfbproxy.consoleauth.access_url import access_url
-from rfbproxy.consoleauth.sessions import SessionRow
+from rfbproxy.consoleauth.sessions import SessionRow, worker_of
 from rfbproxy.consoleauth.spice_sessions import LIVE_S, ChannelRow, Location, SpiceClaim
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.consoleauth.store import Store
@@ -35,6 +35,7 @@ __all__ = [
     "access_url",
     "hash_token",
     "new_token",
+    "worker_of",
 ]
 
 

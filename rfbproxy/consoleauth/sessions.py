@@ -31,7 +31,7 @@ class SessionRow:
         client: its address, up to 64 characters.
         target: host:port.
         started: ISO 8601, in UTC.
-        proxy: the process that it is in, up to 255 characters.
+        proxy: the process that it is in, up to 255 characters; in lists the service that the process is a part of.
         expires: of its token, in Unix seconds; not kept.
     """
 
@@ -46,6 +46,14 @@ class SessionRow:
     proxy: str
     token_hash: str
     expires: int = 0
+
+
+_WORKER = "/"  # stands between the name of a service and what its process is called in it
+
+
+def worker_of(service: str, worker: object) -> str:
+    """The name of one process of a service, as `proxy` is it."""
+    return f"{service}{_WORKER}{worker}"
 
 
 Withdrawn = Callable[[Collection[str]], Collection[str]]
@@ -183,7 +191,7 @@ class SessionTable:
                     row["started"],
                     row["bytes_to_client"],
                     row["bytes_to_target"],
-                    row["proxy"],
+                    row["proxy"].partition(_WORKER)[0],
                     row["token_hash"],
                 )
                 for row in connection.execute(query).mappings()
@@ -193,6 +201,21 @@ class SessionTable:
         """Let a session end, wherever it is; says how many there were that were not to end already."""
         this = and_(_session.session == session, _session.ending.is_(null()), _lives(now))
         return self._database.transact(lambda connection: end_sessions(connection, this))
+
+    def forget(self, proxy: str, now: int) -> Mapping[str, str]:
+        """A proxy is dead, and so are its sessions; gives them, with the hashes of their tokens."""
+        mine = _session.proxy == proxy
+
+        def forget(connection: Connection) -> Mapping[str, str]:
+            found = connection.execute(select(_session.session, _session.token_hash).where(mine)).all()
+            dead = {row.session: row.token_hash for row in found}
+            left = and_(_use.session.in_(dead), _use.usable_until.is_(null()))
+            connection.execute(update(USES).where(left).values(usable_until=now + RECONNECT_S))
+            connection.execute(delete(SESSIONS).where(mine))
+            connection.execute(delete(PROXIES).where(_proxy.proxy == proxy))
+            return dead
+
+        return self._database.transact(forget)
 
     def purge(self, now: int) -> None:
         """Forget the proxies that are dead, with their sessions."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rfbproxy.consoleauth.database import Database
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.consoleauth.store import Store
 from rfbproxy.errors import ConfigError, StoreError
@@ -62,6 +63,11 @@ def scheme_of(url: str) -> str:
 def tells_all(url: str) -> bool:
     """Whether the store there knows each token's console type and base URL, or has at least a column for them."""
     return scheme_of(url) not in _UNTOLD
+
+
+def in_memory(url: str) -> bool:
+    """Whether what is kept at an address is kept by one process alone, and gone with it."""
+    return url.startswith("sqlite") and Database(url).in_memory
 
 
 def make_store(url: str, options: StoreOptions) -> Store:

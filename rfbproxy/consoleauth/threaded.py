@@ -143,6 +143,10 @@ class ThreadedSessions:
         """See `SessionTable.leave`."""
         return self._in_table(lambda table: table.leave(token_hash, session, now))
 
+    def forget(self, proxy: str, now: int) -> Deferred[Mapping[str, str]]:
+        """See `SessionTable.forget`."""
+        return self._in_table(lambda table: table.forget(proxy, now))
+
 
 class _InTable(Protocol):
     """Calls a function with the table, on a thread."""

@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from errno import ENOSPC
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -77,5 +78,8 @@ class AuditLog:
         # Opening a pipe that nobody reads fails instead of waiting.
         how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         descriptor = os.open(self._file, how, 0o600)
-        with os.fdopen(descriptor, "ab") as file:
-            file.write(line)
+        try:
+            if os.write(descriptor, line) < len(line):  # at once, for other processes append too
+                raise OSError(ENOSPC, os.strerror(ENOSPC))
+        finally:
+            os.close(descriptor)

@@ -1,9 +1,9 @@
 """How many sessions there may be, and what guessing at tokens costs. Memory is bounded, times are Unix seconds."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from rfbproxy.client.forwarded import network_of
 from rfbproxy.consoleauth import hash_token
@@ -38,15 +38,22 @@ class _Denial:
     at: float
 
 
+Denied = Callable[[str, str, CloseReason, float], None]  # source, hash of the token, why, when
+
+
 class BadTokens:
     """Remembers tokens that the store denied, and who brought them.
 
     A token that was denied a moment ago is denied again without asking the store: a viewer that reconnects for ever
     with a dead token costs nothing. Each *new* bad token of a source makes its next visits wait longer, whatever token
     they bring: nobody learns from the wait whether a token is good.
+
+    Args:
+        on_denied: told of each denial here, so that others may `note` it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_denied: Denied = lambda *_: None) -> None:
+        self._on_denied = on_denied
         self._denials: RecentlyUsed[str, _Denial] = RecentlyUsed()
         self._guesses: RecentlyUsed[str, tuple[float, float]] = RecentlyUsed()  # how many, at that time
 
@@ -67,6 +74,11 @@ class BadTokens:
     def deny(self, source: str, token: str, reason: CloseReason, now: float) -> None:
         """The store has denied a token; one that had been good is no guess."""
         token_hash = hash_token(token)
+        self.note(source, token_hash, reason, now)
+        self._on_denied(source, token_hash, reason, now)
+
+    def note(self, source: str, token_hash: str, reason: CloseReason, now: float) -> None:
+        """A token was denied, here or by somebody else."""
         if reason is CloseReason.TOKEN_UNKNOWN and token_hash not in self._denials:
             self._guesses[network_of(source)] = (self._not_forgiven(source, now) + 1, now)
         self._denials[token_hash] = _Denial(reason, now)
@@ -76,8 +88,35 @@ class BadTokens:
         return max(0.0, min(count, DELAY_LIMIT_S / DELAY_STEP_S) - max(0.0, now - at) * FORGIVEN_PER_S)
 
 
+class SessionLimits(Protocol):
+    """How many sessions there may be, as visits ask it: of this process, or of all that serve together.
+
+    Attributes:
+        bad_tokens: what guessing costs.
+    """
+
+    bad_tokens: BadTokens
+
+    def check(self, source: str) -> None:
+        """Refuse a visit for which there is no room, before it costs anything.
+
+        Raises:
+            Refused: limit.
+        """
+
+    async def enter(self, source: str) -> None:
+        """Count a session; `leave` must follow, unless this was cancelled.
+
+        Raises:
+            Refused: limit; internal, nobody can say.
+        """
+
+    def leave(self, source: str) -> None:
+        """A session has ended."""
+
+
 class Limits:
-    """How many sessions there may be: visits whose token was good, until they end.
+    """How many sessions there may be: visits whose token was good, until they end; see `SessionLimits`.
 
     Args:
         sessions: in total; 0 is no limit.
@@ -86,7 +125,7 @@ class Limits:
 
     def __init__(self, sessions: int = 0, sessions_per_source: int = 0) -> None:
         self.allow(sessions, sessions_per_source)
-        self._live: Counter[str] = Counter()
+        self._live: Counter[str] = Counter()  # by network
         self._count = 0
         self.bad_tokens = BadTokens()
 
@@ -95,22 +134,33 @@ class Limits:
         self._sessions = sessions
         self._sessions_per_source = sessions_per_source
 
-    def check(self, source: str) -> None:
-        """Refuse a visit for which there is no room, before it costs anything.
+    @property
+    def networks(self) -> Iterable[str]:
+        """Those that have sessions."""
+        return self._live.keys()
 
-        Raises:
-            Refused: limit.
-        """
+    def full(self) -> str | None:
+        """Why nobody may have one session more, whoever it is."""
         if 0 < self._sessions <= self._count:
-            raise Refused(CloseReason.LIMIT, f"{self._count} sessions live, allowed are {self._sessions}")
-        network = network_of(source)
-        if 0 < self._sessions_per_source <= self._live[network]:
-            raise Refused(
-                CloseReason.LIMIT,
-                f"{self._live[network]} sessions live from {network}, allowed are {self._sessions_per_source}",
-            )
+            return f"{self._count} sessions live, allowed are {self._sessions}"
+        return None
 
-    def enter(self, source: str) -> None:
+    def full_for(self, network: str) -> str | None:
+        """Why a network may not have one session more."""
+        if 0 < self._sessions_per_source <= self._live[network]:
+            return f"{self._live[network]} sessions live from {network}, allowed are {self._sessions_per_source}"
+        return None
+
+    def check(self, source: str) -> None:
+        """See `SessionLimits`."""
+        if (why := self.full() or self.full_for(network_of(source))) is not None:
+            raise Refused(CloseReason.LIMIT, why)
+
+    async def enter(self, source: str) -> None:
+        """See `SessionLimits`."""
+        self.count(source)
+
+    def count(self, source: str) -> None:
         """Count a session; `leave` must follow.
 
         Raises:
@@ -121,7 +171,7 @@ class Limits:
         self._count += 1
 
     def leave(self, source: str) -> None:
-        """A session has ended."""
+        """See `SessionLimits`."""
         network = network_of(source)
         self._live[network] -= 1
         self._count -= 1

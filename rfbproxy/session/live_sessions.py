@@ -34,11 +34,13 @@ class LiveSessions:
     Sessions live on while the store fails; what it missed it is told once it answers again.
 
     Args:
-        proxy: this process's name, which no other of the store has.
+        proxy: gives this process's name, which no other of the store has; asked once there is a session.
         wall_clock: Unix seconds.
     """
 
-    def __init__(self, store: SessionStore, proxy: str, clock: IReactorTime, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: SessionStore, proxy: Callable[[], str], clock: IReactorTime, wall_clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._clock = clock
         self._wall_clock = wall_clock
@@ -54,7 +56,7 @@ class LiveSessions:
         Raises:
             Refused: policy or token-expired, its token's grant does not let it; internal, the store cannot say.
         """
-        grant, row = live.token.grant, live.row(self._proxy)
+        grant, row = live.token.grant, live.row(self._proxy())
         try:
             if grant.one_time and not await self._use(row):
                 raise Refused(CloseReason.TOKEN_EXPIRED, "the token is for one session, and was used")
@@ -101,10 +103,10 @@ class LiveSessions:
             if self._telling.running:
                 self._telling.stop()
             return
-        rows = {id_: live.row(self._proxy) for id_, live in self._live.items()}
+        rows = {id_: live.row(self._proxy()) for id_, live in self._live.items()}
         self._owes = False
         try:
-            ending = await self._store.tell(self._proxy, rows, self._now)
+            ending = await self._store.tell(self._proxy(), rows, self._now)
         except StoreError as error:
             self._owes = True
             _log.warn("the session table does not know of {count} sessions: {error}", count=len(rows), error=error)

@@ -18,7 +18,7 @@ from rfbproxy.session.audit import VisitRecord, utc
 from rfbproxy.session.authorise import authorise
 from rfbproxy.session.deadlines import Deadlines
 from rfbproxy.session.faults import client_fault
-from rfbproxy.session.limits import Limits
+from rfbproxy.session.limits import Limits, SessionLimits
 from rfbproxy.session.live_sessions import Live, LiveSessions
 from rfbproxy.session.relay import Relay
 from rfbproxy.session.spice_surroundings import SpiceSurroundings
@@ -64,7 +64,7 @@ class Surroundings:
     target_tls: TargetTls
     clock: IReactorTime
     wall_clock: Callable[[], float]  # Unix seconds
-    limits: Limits = field(default_factory=Limits)
+    limits: SessionLimits = field(default_factory=Limits)
     target_check: Callable[[ConsoleToken], Awaitable[None]] | None = None
     spice: SpiceSurroundings | None = None
     live: LiveSessions | None = None
@@ -186,8 +186,7 @@ class Visit(ABC):
 
     async def _begin_session(self, token: ConsoleToken) -> None:
         """Count this visit as a session, if there may be one more and the token lets it."""
-        self._world.limits.enter(self._request.source)
-        self._is_session = True
+        await self._steps.take(self._enter())
         if (live := self._world.live) is not None:
             self._live = Live(token, self.record, self.end, self.session_relayed)
             await self._steps.take(
@@ -199,6 +198,10 @@ class Visit(ABC):
         _log.info("[{session}] {client} opens {console_type} of {instance} at {target}", session=record.session,
                   client=record.client, console_type=record.console_type, instance=record.instance,
                   target=record.target)  # fmt: skip
+
+    async def _enter(self) -> None:
+        await self._world.limits.enter(self._request.source)
+        self._is_session = True  # from now on, though the visit may be ending already
 
     async def _wait_for_guesses(self, source: str) -> None:
         """Make whoever brought bad tokens wait, whatever this one is."""

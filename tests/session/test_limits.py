@@ -16,47 +16,47 @@ def guess(bad_tokens, count, source=HERE, now=NOW):
 def test_no_limit():
     limits = Limits()
     for _ in range(5000):
-        limits.enter(HERE)
+        limits.count(HERE)
 
 
 def test_the_limit_of_all():
     limits = Limits(2)
-    limits.enter(HERE)
-    limits.enter(THERE)
+    limits.count(HERE)
+    limits.count(THERE)
     with pytest.raises(Refused) as refused:
-        limits.enter("203.0.113.2")
+        limits.count("203.0.113.2")
     assert refused.value.reason is CloseReason.LIMIT
     limits.leave(HERE)
-    limits.enter("203.0.113.2")
+    limits.count("203.0.113.2")
 
 
 def test_the_limit_of_one_source():
     limits = Limits(0, 1)
-    limits.enter(HERE)
+    limits.count(HERE)
     with pytest.raises(Refused):
         limits.check(HERE)
     limits.check(THERE)
     limits.leave(HERE)
-    limits.enter(HERE)
+    limits.count(HERE)
 
 
 def test_one_client_of_ipv6_has_64_bits():
     limits = Limits(0, 1)
-    limits.enter("2001:db8::1")
+    limits.count("2001:db8::1")
     with pytest.raises(Refused):
-        limits.enter("2001:db8::2")
-    limits.enter("2001:db8:0:1::1")
+        limits.count("2001:db8::2")
+    limits.count("2001:db8:0:1::1")
     limits.leave("2001:db8::3")
-    limits.enter("2001:db8::4")
+    limits.count("2001:db8::4")
 
 
 def test_limits_change_for_those_to_come():
     limits = Limits()
-    limits.enter(HERE)
-    limits.enter(HERE)
+    limits.count(HERE)
+    limits.count(HERE)
     limits.allow(1, 0)
     with pytest.raises(Refused):
-        limits.enter(THERE)
+        limits.count(THERE)
 
 
 @pytest.mark.parametrize("reason", list(DENIAL_TTL_S))

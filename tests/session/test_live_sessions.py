@@ -49,7 +49,7 @@ class Bench:
     def __init__(self):
         self.clock = Clock()
         self.store = FakeSessions()
-        self.live = LiveSessions(self.store, "node1:17", self.clock, lambda: STARTED + self.clock.seconds())
+        self.live = LiveSessions(self.store, lambda: "node1:17", self.clock, lambda: STARTED + self.clock.seconds())
         self.ended = []
 
     def session(self, id_="a", **grant):

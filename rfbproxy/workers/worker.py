@@ -1,0 +1,117 @@
+"""A worker: serves on sockets that it was given, with options that it is told, for as long as its supervisor lives."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from rfbproxy import assembly
+from rfbproxy.config import Address, Config
+from rfbproxy.consoleauth import worker_of
+from rfbproxy.errors import ConsoleProxyError
+from rfbproxy.listening import Place
+from rfbproxy.log_file import begin_log, movable_log
+from rfbproxy.serving import Serving, Share
+from rfbproxy.store_options import open_store
+from rfbproxy.workers.limits import Full, WorkersLimits
+from rfbproxy.workers.link import Link
+from rfbproxy.workers.process import FIRST_SOCKET, LINK_DESCRIPTOR
+
+_log = Logger()
+
+
+class Worker:
+    """One of several processes that serve.
+
+    Attributes:
+        link: to the supervisor.
+        status: that the process is to leave with.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._serving: Serving | None = None
+        self._ending: Deferred[Any] | None = None
+        self.status = 0
+        self.link = Link({}, self.drain)
+        self._limits = WorkersLimits(self.link, reactor)
+        self.link.hears = {
+            "begin": self._begin,
+            "retire": self._retire,
+            "drain": self.drain,
+            "reopen": movable_log.reopen,
+            **self._limits.hears(),
+        }
+
+    def drain(self) -> None:
+        """End all sessions within the drain timeout, and the process; so too when the supervisor has gone."""
+        if self._serving is None:
+            self._stop_reactor()
+        else:
+            self._serving.stop().addBoth(lambda _: self._stop_reactor())
+
+    def _retire(self) -> None:
+        if self._serving is not None:
+            retiring = Deferred.fromCoroutine(self._serving.retire())
+            retiring.addErrback(lambda failure: _log.failure("cannot retire", failure))
+            retiring.addBoth(lambda _: self._stop_reactor())
+
+    def _begin(
+        self,
+        options: Mapping[str, Any],
+        places: Sequence[Mapping[str, Any]],
+        service: str,
+        number: int,
+        workers: int,
+        full: Full,
+        log: Mapping[str, str | None],
+    ) -> None:
+        begin_log(log, number, sys.stdout)
+        self._limits.note_full(full)
+        given = [_place(place, FIRST_SOCKET + index) for index, place in enumerate(places)]
+        share = Share(lambda: worker_of(service, os.getpid()), self._limits, workers)
+        try:
+            config = Config.of_told(options)
+            addresses = {place.listener: [place.address] for place in given}
+            serving = Serving(config, open_store(config), self._reactor, addresses, assembly.PROTOCOLS, share)
+        except ConsoleProxyError as error:
+            _log.error("cannot serve: {error}", error=error)
+            self.status = 1
+            self._stop_reactor()
+            return
+        serving.start(given)
+        self._serving = serving
+        self.link.tell("serving")
+
+    def _stop_reactor(self) -> None:
+        if self._reactor.running:
+            self._reactor.stop()
+
+
+def run(reactor: Any) -> int:
+    """Be a worker to the end; gives the status to leave with."""
+    worker = Worker(reactor)
+    linked = socket.socket(fileno=LINK_DESCRIPTOR)
+    linked.setblocking(False)
+    factory = Factory.forProtocol(lambda: worker.link)
+    factory.noisy = False
+    reactor.adoptStreamConnection(linked.fileno(), socket.AF_UNIX, factory)
+    linked.close()
+    # What a terminal sends to all of its processes, the supervisor has had too, and says what follows from it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(worker.drain))
+    reactor.run(installSignalHandlers=False)
+    return worker.status
+
+
+def _place(told: Mapping[str, Any], descriptor: int) -> Place:
+    listening = socket.socket(fileno=descriptor)
+    listening.setblocking(False)
+    return Place(listening, Address(told["host"], told["port"], told["path"]), True, told["listener"])
