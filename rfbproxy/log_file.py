@@ -13,7 +13,7 @@ from twisted.logger import (
     textFileLogObserver,
 )
 from twisted.python.logfile import LogFile
-from twisted.python.reflect import namedAny
+from twisted.python.reflect import fullyQualifiedName, namedAny
 from zope.interface import provider
 
 
@@ -54,9 +54,10 @@ MOVABLE_LOG = f"{__name__}.movable_log.observer"  # twistd imports it by its nam
 
 def log_as_told(twistd: Mapping[str, Any]) -> dict[str, str | None]:
     """Where twistd's log goes, by its options; as JSON has it."""
+    observer = twistd.get("logger")  # by now what it named
     return {
         "file": movable_log.path,
-        "observer": twistd.get("logger"),
+        "observer": MOVABLE_LOG if movable_log.path else observer and fullyQualifiedName(observer),
         "syslog": twistd.get("prefix") if twistd.get("syslog") else None,
     }
 

@@ -398,7 +398,8 @@ def hand_over(proxy: Proxy, sockets: list[socket.socket], environment: dict[str,
     until(lambda: "listening for VNC consoles" in proxy.log, "the proxy to listen")
 
 
-def test_sockets_that_were_handed_over_are_served_and_systemd_is_told(tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sockets_that_were_handed_over_are_served_and_systemd_is_told(tmp_path, workers):
     """One has the listener's name, one another's address, one is a UNIX socket, one is nobody's."""
     proxy = Proxy(tmp_path)
     path, told = tmp_path / "console.sock", tmp_path / "notify"
@@ -411,7 +412,8 @@ def test_sockets_that_were_handed_over_are_served_and_systemd_is_told(tmp_path):
         unix.listen()
         notified.bind(str(told))
         notified.settimeout(10)
-        proxy.write_config(f"[vnc]\nxvpvncproxy_host = 127.0.0.1\nxvpvncproxy_port = {xvp.getsockname()[1]}")
+        xvp_port = xvp.getsockname()[1]
+        proxy.write_config(f"workers = {workers}\n[vnc]\nxvpvncproxy_host = 127.0.0.1\nxvpvncproxy_port = {xvp_port}")
         hand_over(
             proxy,
             [named, unix, xvp, stranger],
