@@ -438,6 +438,8 @@ def test_sockets_that_were_handed_over_are_served_and_systemd_is_told(tmp_path, 
         assert proxy.stop() == 0
         assert notified.recv(100) == b"STOPPING=1"
         assert path.is_socket(), "it is systemd's"
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))  # which still listens
 
 
 def background(pid_file: Path) -> int:
