@@ -1,7 +1,7 @@
 """What serves clients in one process: its listeners, its store and its visits, from the first client to the last."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from time import time
 from typing import Any
@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from rfbproxy import api_assembly, assembly
+from rfbproxy import api_assembly, assembly, metrics
 from rfbproxy.api.server import ApiFactory, ApiListener
 from rfbproxy.client.factory import ClientFactory
 from rfbproxy.client.folders import Protocol
@@ -26,11 +26,13 @@ from rfbproxy.consoleauth import Store
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.deferreds import following
 from rfbproxy.errors import StoreError
+from rfbproxy.exposition import process_snapshot
 from rfbproxy.listening import Place
+from rfbproxy.metrics import Figures, Snapshot
 from rfbproxy.readiness import Readiness
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.audit import AuditLog
-from rfbproxy.session.limits import SessionLimits
+from rfbproxy.session.limits import BadTokens, SessionLimits
 from rfbproxy.session.live_sessions import LiveSessions
 from rfbproxy.session.rfb_visit import RfbVisit
 from rfbproxy.session.spice_visit import SpiceVisit
@@ -51,12 +53,16 @@ class Share:
     Attributes:
         proxy: gives its name in the table of sessions, which no other process has; by then it has forked if it is to.
         limits: of sessions, of the whole service.
+        bad_api_tokens: what guessing at the API's tokens costs.
         workers: how many processes serve.
+        all_figures: gives the snapshots of all processes of the service; None: there is this one alone.
     """
 
     proxy: Callable[[], str]
     limits: SessionLimits
+    bad_api_tokens: BadTokens = field(default_factory=BadTokens)
     workers: int = 1
+    all_figures: Callable[[], Awaitable[Sequence[Snapshot]]] | None = None
 
 
 class Serving:
@@ -85,12 +91,18 @@ class Serving:
         self._protocols = {name: protocols[name] for name in wanted if name != api_assembly.NAME}
         self._own_store = store
         self._share = share
-        self.store = ThreadedStore(store, reactor)
+        self._figures = Figures()
+        self._store_answers = False
+        self.store = ThreadedStore(
+            store, reactor, called=lambda seconds, failed: self._figures.store_called(seconds, failed=failed)
+        )
         self._live = LiveSessions(self.store.sessions, share.proxy, reactor, time)
         self._waiting_room = WaitingRoom()
         self._spice = SpiceParts(self.store.spice_sessions, reactor) if "spice" in self._protocols.values() else None
         self._ready = Readiness(self._check_ready, reactor)
-        self._visits = Visits(self._surroundings(config), AuditLog(config.path("consoleproxy", "audit_log")))
+        self._visits = Visits(
+            self._surroundings(config), AuditLog(config.path("consoleproxy", "audit_log")), self._figures
+        )
         self._listeners = self._make_listeners(config)
         self._factories = {
             name: ClientFactory(listener, assembly.kind_of(name)) for name, listener in self._listeners.items()
@@ -154,6 +166,22 @@ class Serving:
         """What keeps this process from serving a console, as a sentence; None: nothing. Kept for two seconds."""
         return await self._ready.answer() if self._visits.accepting else "The service is stopping."
 
+    async def figures(self) -> dict[str, float]:
+        """What this process counts, and what can be seen of it now, as a snapshot (see `rfbproxy.metrics`)."""
+        is_ready = await self.ready() is None
+        return self._figures.snapshot(
+            {
+                **self._visits.live_figures(),
+                **process_snapshot(),
+                metrics.key(metrics.READY.name): is_ready,
+                metrics.key(metrics.STORE_UP.name): self._store_answers,
+                metrics.key(metrics.UNAUTHENTICATED.name): len(self._waiting_room),
+            }
+        )
+
+    async def _own_figures(self) -> list[Snapshot]:
+        return [await self.figures()]
+
     @property
     def _consoles(self) -> int:
         return len(self._visits) + sum(factory.consoles for factory in self._factories.values())
@@ -167,7 +195,7 @@ class Serving:
         return Surroundings(
             assembly.rules(config),
             self.store,
-            assembly.dialler(config, self._reactor),
+            assembly.dialler(config, self._reactor, self._figures.dial_failed),
             assembly.target_tls(config),
             self._reactor,
             time,
@@ -190,7 +218,14 @@ class Serving:
 
     def _make_api(self, config: Config) -> ApiListener:
         return api_assembly.listener(
-            config, self._own_store, self.store.run, self.ready, self._waiting_room, self._reactor
+            config,
+            self._own_store,
+            self.store.run,
+            self.ready,
+            self._share.all_figures or self._own_figures,
+            self._share.bad_api_tokens,
+            self._waiting_room,
+            self._reactor,
         )
 
     def _make_listener(self, config: Config, protocol: Protocol) -> Listener:
@@ -257,6 +292,7 @@ class Serving:
     async def _check_ready(self) -> str | None:
         if not all(websocket_opens(listener) for listener in self._listeners.values() if not listener.is_native):
             return "A WebSocket cannot be opened."
+        self._store_answers = False
         asking = self.store.ping()
         asking.addTimeout(READY_TIMEOUT_S, self._reactor)
         try:
@@ -266,4 +302,5 @@ class Serving:
         except StoreError as error:
             _log.warn("token store is not ready: {error}", error=error)
             return "The token store fails."
+        self._store_answers = True
         return None

@@ -9,13 +9,15 @@ import sqlite3
 import time
 from collections import Counter
 from contextlib import ExitStack
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from rfbproxy.reasons import CloseReason
 from tests.peers import SERVER_INIT, WebSocket, echo, enter, http, refusal, target
-from tests.proxy_process import Proxy, run, running, until
+from tests.proxy_process import Proxy, free_port, run, running, until
 from tests.spice_peers import CURSOR, DISPLAY, INPUTS, spice_target
 from tests.spice_process import PASSWORD, spice_running
 
@@ -373,6 +375,49 @@ def test_a_session_is_ended_wherever_it_is(tmp_path):
             client.until_close()
         until(lambda: len(proxy.records) == len(clients), "their records")
         assert {record["close_reason"] for record in proxy.records} == {CloseReason.REVOKED.value}
+
+
+def test_metrics_are_of_all_workers_and_of_those_that_have_gone(tmp_path):
+    (tmp_path / "token").write_text("the-token-of-the-api")
+    port = free_port()
+    api = f"api_listen = {port}\napi_token_file = {tmp_path}/token\n"
+    with target(echo) as server, running(tmp_path, TWO + api) as proxy, ExitStack() as stack:
+        token = proxy.create(server.port)["token"]
+        clients = open_sessions(proxy, token, stack, on=2)
+        for client in clients:
+            answers(client)
+
+        def number(name: str, *labels: str) -> float:
+            connection = HTTPConnection("127.0.0.1", port, timeout=10)
+            with contextlib.closing(connection):
+                connection.request("GET", "/metrics", headers={"Authorization": "Bearer the-token-of-the-api"})
+                response = connection.getresponse()
+                assert response.status == 200
+                page = text_string_to_metric_families(response.read().decode())
+            return sum(
+                sample.value
+                for family in page
+                for sample in family.samples
+                if sample.name == f"consoleproxy_{name}" and set(labels) <= set(sample.labels.values())
+            )
+
+        for _ in range(5):  # whichever worker is asked
+            assert number("sessions", "novnc") == len(clients)
+        relayed = number("to_client_bytes_total", "vnc")
+        assert relayed >= len(REQUEST) * len(clients)
+        assert number("ready") == 1
+        os.kill(workers_of(proxy)[0], signal.SIGKILL)
+        until(lambda: proxy.log.count(" serves (process ") == 3, "another one")
+        alive = [client for client in clients if still_there(client)]
+        assert number("sessions", "novnc") == len(alive)
+        assert number("to_client_bytes_total", "vnc") >= relayed, "as it was when it was asked last"
+        for client in alive:
+            client.close()
+        until(lambda: len(proxy.records) == len(alive), "their records")
+        hang_up(proxy, TWO + api)
+        until(lambda: len(workers_of(proxy)) == 2, "the old ones to go")
+        assert number("visits_total", "client-closed", "vnc") == len(alive)
+        assert number("sessions", "novnc") == 0
 
 
 def test_a_unix_socket_serves_through_a_roll_and_goes_at_the_end(tmp_path):

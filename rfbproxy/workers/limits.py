@@ -6,6 +6,7 @@ no room left, and whatever token any of them was denied.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,6 +20,7 @@ from rfbproxy.session.limits import BadTokens, Limits
 from rfbproxy.workers.link import LinkError
 
 ANSWER_S = 5.0  # for the supervisor to say whether there is room
+CONSOLES, API = "consoles", "api"  # whose tokens were denied
 EVERYBODY = ""  # in place of a network: there is no room for anybody
 
 _REASONS = {reason.value: reason for reason in CloseReason}
@@ -116,7 +118,8 @@ class WorkersLimits:
         self._supervisor = supervisor
         self._clock = clock
         self._full: Full = {}
-        self.bad_tokens = BadTokens(self._tell_denied)
+        self.bad_tokens = BadTokens(partial(self._tell_denied, CONSOLES))
+        self.bad_api_tokens = BadTokens(partial(self._tell_denied, API))
 
     def hears(self) -> dict[str, Callable[..., Any]]:
         """What the supervisor says of this; see `Link`."""
@@ -151,8 +154,9 @@ class WorkersLimits:
         """There is no room left for these."""
         self._full = networks
 
-    def _tell_denied(self, source: str, token_hash: str, reason: CloseReason, now: float) -> None:
-        self._supervisor.tell("denied", source=source, token_hash=token_hash, reason=reason.value, now=now)
+    def _tell_denied(self, of: str, source: str, token_hash: str, reason: CloseReason, now: float) -> None:
+        self._supervisor.tell("denied", of=of, source=source, token_hash=token_hash, reason=reason.value, now=now)
 
-    def _note_denied(self, source: str, token_hash: str, reason: str, now: float) -> None:
-        self.bad_tokens.note(source, token_hash, _REASONS[reason], now)
+    def _note_denied(self, of: str, source: str, token_hash: str, reason: str, now: float) -> None:
+        bad_tokens = self.bad_tokens if of == CONSOLES else self.bad_api_tokens
+        bad_tokens.note(source, token_hash, _REASONS[reason], now)

@@ -53,7 +53,8 @@ class WorkerProcess(ProcessProtocol):
         self.pid: int | None = None
         self.ended_well = False
         self._hears: dict[str, Callable[..., Any]] = {"serving": self._serves}
-        self.link = Link(self._hears)
+        self.link = Link(self._hears, self._link_lost)
+        self._how: str | None = None  # it has ended, once that is known
         self._reactor = reactor
         self._on_serving = on_serving
         self._on_gone = on_gone
@@ -76,7 +77,8 @@ class WorkerProcess(ProcessProtocol):
             self._reactor.spawnProcess(self, command[0], command, environment, childFDs=dict(enumerate(descriptors)))
         except OSError as error:
             ours.close()
-            self._reactor.callLater(0, self._gone, f"before it began: {error.strerror}")
+            self._how = f"before it began: {error.strerror}"
+            self._reactor.callLater(0, self._link_lost)
             return
         finally:
             theirs.close()
@@ -114,17 +116,23 @@ class WorkerProcess(ProcessProtocol):
         ended = reason.value
         assert isinstance(ended, ProcessDone | ProcessTerminated)  # noqa: S101 - IProcessProtocol
         if ended.signal is not None:
-            self._gone(f"by {signal.Signals(ended.signal).name}")
+            self._how = f"by {signal.Signals(ended.signal).name}"
         else:
             self.ended_well = ended.exitCode == 0
-            self._gone(f"with status {ended.exitCode}")
+            self._how = f"with status {ended.exitCode}"
+        if not self.link.connected:
+            self._gone(self._how)
 
     def _serves(self) -> None:
         if self.state is State.STARTING:
             self.state = State.SERVING
             self._on_serving(self)
 
+    def _link_lost(self) -> None:
+        """The last that it said has been heard."""
+        if self._how is not None:
+            self._gone(self._how)
+
     def _gone(self, how: str) -> None:
         self.state = State.GONE
-        self.link.close()
         self._on_gone(self, how)

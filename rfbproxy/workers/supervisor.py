@@ -24,6 +24,7 @@ from rfbproxy.serving import Serving, Share
 from rfbproxy.session.limits import Limits
 from rfbproxy.store_options import open_store
 from rfbproxy.systemd import notify
+from rfbproxy.workers.figures import WorkersFigures
 from rfbproxy.workers.limits import SharedLimits
 from rfbproxy.workers.link import Link
 from rfbproxy.workers.process import WorkerProcess
@@ -76,6 +77,7 @@ class Supervisor(Service):
         self._slots = [Slot(number, self._start, reactor, self._one_serves) for number in range(1, workers + 1)]
         self._workers: set[WorkerProcess] = set()  # all that live
         self._rolling: Deferred[None] | None = None
+        self._figures = WorkersFigures(reactor)
         self._forgetting: list[Deferred[None]] = []
         self._is_up = False
         self._stopping: Deferred[None] | None = None
@@ -143,7 +145,8 @@ class Supervisor(Service):
             "full": self._limits.full,
             "log": self._log_told,
         }
-        worker.start([place.socket.fileno() for place in self._places], begin, self._limits.hears(worker))
+        hears = {**self._limits.hears(worker), **self._figures.hears(worker)}
+        worker.start([place.socket.fileno() for place in self._places], begin, hears)
         return worker
 
     def _one_serves(self) -> None:
@@ -164,6 +167,7 @@ class Supervisor(Service):
         """A worker has ended; what it held is given back at once."""
         self._workers.discard(worker)
         self._limits.forget(worker)
+        self._figures.forget(worker)
         if not worker.ended_well:
             forgetting = Deferred.fromCoroutine(self._forget(worker_of(service_name(), worker.pid)))
             forgetting.addErrback(lambda failure: _log.failure("a worker's sessions are not forgotten", failure))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
@@ -17,11 +17,14 @@ from rfbproxy.consoleauth import worker_of
 from rfbproxy.errors import ConsoleProxyError
 from rfbproxy.listening import Place
 from rfbproxy.log_file import begin_log, movable_log
+from rfbproxy.metrics import Snapshot
 from rfbproxy.serving import Serving, Share
 from rfbproxy.store_options import open_store
 from rfbproxy.workers.limits import Full, WorkersLimits
 from rfbproxy.workers.link import Link
 from rfbproxy.workers.process import FIRST_SOCKET, LINK_DESCRIPTOR
+
+FIGURES_S = 5.0  # for the supervisor to gather those of all workers
 
 _log = Logger()
 
@@ -46,21 +49,20 @@ class Worker:
             "retire": self._retire,
             "drain": self.drain,
             "reopen": movable_log.reopen,
+            "figures": self._figures,
             **self._limits.hears(),
         }
 
     def drain(self) -> None:
         """End all sessions within the drain timeout, and the process; so too when the supervisor has gone."""
-        if self._serving is None:
-            self._stop_reactor()
-        else:
-            self._serving.stop().addBoth(lambda _: self._stop_reactor())
+        stopping = self._serving.stop() if self._serving is not None else succeed(None)
+        stopping.addBoth(lambda _: Deferred.fromCoroutine(self._end()))
 
     def _retire(self) -> None:
         if self._serving is not None:
             retiring = Deferred.fromCoroutine(self._serving.retire())
             retiring.addErrback(lambda failure: _log.failure("cannot retire", failure))
-            retiring.addBoth(lambda _: self._stop_reactor())
+            retiring.addBoth(lambda _: Deferred.fromCoroutine(self._end()))
 
     def _begin(
         self,
@@ -75,7 +77,9 @@ class Worker:
         begin_log(log, number, sys.stdout)
         self._limits.note_full(full)
         given = [_place(place, FIRST_SOCKET + index) for index, place in enumerate(places)]
-        share = Share(lambda: worker_of(service, os.getpid()), self._limits, workers)
+        name = worker_of(service, os.getpid())
+        limits = self._limits
+        share = Share(lambda: name, limits, limits.bad_api_tokens, workers, self._all_figures)
         try:
             config = Config.of_told(options)
             addresses = {place.listener: [place.address] for place in given}
@@ -83,14 +87,25 @@ class Worker:
         except ConsoleProxyError as error:
             _log.error("cannot serve: {error}", error=error)
             self.status = 1
-            self._stop_reactor()
+            self.link.close()
             return
         serving.start(given)
         self._serving = serving
         self.link.tell("serving")
 
-    def _stop_reactor(self) -> None:
-        if self._reactor.running:
+    def _figures(self) -> Deferred[dict[str, float]]:
+        return Deferred.fromCoroutine(self._serving.figures()) if self._serving is not None else succeed({})
+
+    async def _all_figures(self) -> Sequence[Snapshot]:
+        snapshots: Sequence[Snapshot] = await self.link.ask("all_figures").addTimeout(FIGURES_S, self._reactor)
+        return snapshots
+
+    async def _end(self) -> None:
+        """Say the last, and end the process once that is on its way: the link's end leads here again."""
+        if self.link.connected:
+            self.link.tell("last_figures", figures=await self._figures())
+            self.link.close()
+        elif self._reactor.running:
             self._reactor.stop()
 
 
