@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -13,7 +13,6 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from rfbproxy import api_assembly, assembly, metrics
-from rfbproxy.api.server import ApiFactory, ApiListener
 from rfbproxy.client.factory import ClientFactory
 from rfbproxy.client.folders import Protocol
 from rfbproxy.client.listener import Listener
@@ -39,6 +38,9 @@ from rfbproxy.session.spice_visit import SpiceVisit
 from rfbproxy.session.visit import Surroundings
 from rfbproxy.session.visits import Visits
 from rfbproxy.spice_assembly import SpiceParts, viewer_files
+
+if TYPE_CHECKING:
+    from rfbproxy.api.server import ApiListener
 
 LOOK_S = 0.1  # between looks at who is still there, for one that retires
 READY_TIMEOUT_S = 5.0
@@ -107,7 +109,7 @@ class Serving:
         self._factories = {
             name: ClientFactory(listener, assembly.kind_of(name)) for name, listener in self._listeners.items()
         }
-        self._api = ApiFactory(self._make_api(config)) if api_assembly.NAME in wanted else None
+        self._api = api_assembly.factory(self._make_api(config)) if api_assembly.NAME in wanted else None
         self._admit_waiting(config)
         self._ports: list[IListeningPort] = []
         self._stopping: Deferred[None] | None = None
@@ -160,6 +162,7 @@ class Serving:
         """Let nobody in, end all visits with `shutdown`, and wait for their clients within the drain timeout."""
         if self._stopping is None:
             self._stopping = Deferred.fromCoroutine(self._stop())
+            self._stopping.addErrback(lambda failure: _log.failure("not everything was stopped", failure))
         return following(self._stopping)
 
     async def ready(self) -> str | None:
@@ -216,7 +219,7 @@ class Serving:
         assembly.check_tls(self._wanted, has_tls=any(base.tls is not None for base in bases.values()))
         return {name: assembly.listener_of(name, bases[protocol], config) for name, protocol in self._protocols.items()}
 
-    def _make_api(self, config: Config) -> ApiListener:
+    def _make_api(self, config: Config) -> "ApiListener":
         return api_assembly.listener(
             config,
             self._own_store,
@@ -280,8 +283,10 @@ class Serving:
         await deferLater(self._reactor, 0, lambda: None)
         if self._spice is not None:
             self._spice.stop()
-        await self._live.stop()
-        await self.store.stop()
+        try:
+            await self._live.stop()
+        finally:
+            await self.store.stop()
         _log.info("stopped")
 
     async def _drained(self, closing: Deferred[None]) -> None:

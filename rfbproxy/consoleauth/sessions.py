@@ -6,7 +6,7 @@ A proxy tells of its sessions every moment, and is told which of them are to end
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, null, select, update
 from sqlalchemy.exc import IntegrityError
@@ -18,6 +18,8 @@ ALIVE_S = 20  # how long a proxy lives that tells nothing
 BEAT_S = 5  # between notes of a proxy's being alive, and of what its sessions have relayed
 RECONNECT_S = 30  # how long a one-time token may be used again after its session, by the same client
 REVOKED, POLICY = "revoked", "policy"  # why a session is to end, in the words of the audit record
+
+T = TypeVar("T")
 
 _session, _proxy, _use = SESSIONS.c, PROXIES.c, USES.c
 
@@ -108,7 +110,7 @@ class SessionTable:
                 connection.execute(counting, changed)
             return known
 
-        known = self._database.transact(note)
+        known = self._transact(note)
         ending = {id_: row.ending for id_, row in known.items() if row.ending is not None and id_ in sessions}
         doubtful = sessions.keys() - (known.keys() if self._told_of_withdrawals else set())
         hashes = {sessions[id_].token_hash for id_ in doubtful if sessions[id_].expires > now}
@@ -141,7 +143,7 @@ class SessionTable:
                 connection.execute(update(SESSIONS).where(others).values(ending=POLICY))
             return True
 
-        return self._database.transact(come)
+        return self._transact(come)
 
     def use(self, token_hash: str, session: str, client: str, now: int) -> bool:
         """Use a one-time token; it was used already where this gives False.
@@ -226,6 +228,13 @@ class SessionTable:
             connection.execute(delete(PROXIES).where(_proxy.seen <= now - ALIVE_S))
 
         self._database.transact(forget)
+
+    def _transact(self, work: Callable[[Connection], T]) -> T:
+        """Do the work; once more if a row that it adds has just been added by another thread."""
+        try:
+            return self._database.transact(work)
+        except IntegrityError:
+            return self._database.transact(work)
 
 
 def _beat(connection: Connection, proxy: str, now: int) -> bool:

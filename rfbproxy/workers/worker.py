@@ -40,7 +40,6 @@ class Worker:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._serving: Serving | None = None
-        self._ending: Deferred[Any] | None = None
         self.status = 0
         self.link = Link({}, self.drain)
         self._limits = WorkersLimits(self.link, reactor)
@@ -56,13 +55,13 @@ class Worker:
     def drain(self) -> None:
         """End all sessions within the drain timeout, and the process; so too when the supervisor has gone."""
         stopping = self._serving.stop() if self._serving is not None else succeed(None)
-        stopping.addBoth(lambda _: Deferred.fromCoroutine(self._end()))
+        stopping.addBoth(lambda _: self._end())
 
     def _retire(self) -> None:
         if self._serving is not None:
             retiring = Deferred.fromCoroutine(self._serving.retire())
             retiring.addErrback(lambda failure: _log.failure("cannot retire", failure))
-            retiring.addBoth(lambda _: Deferred.fromCoroutine(self._end()))
+            retiring.addBoth(lambda _: self._end())
 
     def _begin(
         self,
@@ -100,11 +99,12 @@ class Worker:
         snapshots: Sequence[Snapshot] = await self.link.ask("all_figures").addTimeout(FIGURES_S, self._reactor)
         return snapshots
 
-    async def _end(self) -> None:
+    def _end(self) -> None:
         """Say the last, and end the process once that is on its way: the link's end leads here again."""
         if self.link.connected:
-            self.link.tell("last_figures", figures=await self._figures())
-            self.link.close()
+            saying = self._figures().addCallback(lambda figures: self.link.tell("last_figures", figures=figures))
+            saying.addErrback(lambda failure: _log.failure("what was counted is lost", failure))
+            saying.addBoth(lambda _: self.link.close())
         elif self._reactor.running:
             self._reactor.stop()
 

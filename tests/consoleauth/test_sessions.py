@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rfbproxy.consoleauth.sessions import ALIVE_S, BEAT_S, POLICY, RECONNECT_S, REVOKED, SessionRow
+from rfbproxy.consoleauth.sessions import ALIVE_S, BEAT_S, POLICY, RECONNECT_S, REVOKED, SessionRow, worker_of
 from rfbproxy.consoleauth.sql import SqlStore
 from tests.consoleauth.stores import NOW, create, opened, run
 from tests.consoleauth.test_sql import novas  # noqa: F401 - a fixture
@@ -227,3 +227,39 @@ class TestMove:
         assert other.move(console.instance_uuid, "node3", 6000) == 1
         assert one.find(token) == replace(console, host="node3", port=6000, tls_port=None)
         assert other.move("nobody", "node2") == 0
+
+
+def test_threads_may_tell_of_a_new_proxy_at_once(one, token):
+    """As the last telling of a service may overtake the one before."""
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(50):
+            proxy = f"node{number}:1"
+            telling = [pool.submit(tell, one, row(f"s{number}", token, proxy), proxy=proxy) for _ in range(4)]
+            assert [each.result() for each in telling] == [{}] * 4
+    assert len(listed(one)) == 50
+
+
+def test_a_list_names_the_service_whichever_of_its_workers_has_the_session(one, token):
+    for number in (1, 2):
+        proxy = worker_of(A, number)
+        tell(one, row(f"s{number}", token, proxy), proxy=proxy)
+    assert [each.proxy for each in one.sessions.list(NOW)] == [A, A]
+
+
+def test_a_dead_worker_is_forgotten_alone(one, other, token):
+    first, second = worker_of(A, 1), worker_of(A, 2)
+    for number, proxy in enumerate((first, second)):
+        tell(one, row(f"s{number}", token, proxy), proxy=proxy)
+    (hash_,) = {each.token_hash for each in one.sessions.list(NOW)}
+    assert other.sessions.forget(first, NOW) == {"s0": hash_}
+    assert [each.id for each in one.sessions.list(NOW)] == ["s1"]
+    assert not other.sessions.forget(first, NOW)
+
+
+def test_a_one_time_token_of_a_dead_worker_may_come_again_for_a_while(one, token):
+    session = row("s0", token, A)
+    tell(one, session)
+    assert one.sessions.use(session.token_hash, "s0", CLIENT, NOW)
+    one.sessions.forget(A, NOW)
+    assert not one.sessions.use(session.token_hash, "s1", CLIENT, NOW + RECONNECT_S)
+    assert one.sessions.use(session.token_hash, "s1", CLIENT, NOW + RECONNECT_S - 1)

@@ -75,6 +75,7 @@ class Proxy:
             "xvpvncproxy_host =\n"
             "[consoleproxy]\n"
             f"audit_log = {self._audit}\n"
+            "workers = 1\n"
             f"{f'rfb_listen = 127.0.0.1:{self.native_port}' if native else ''}\n"
             f"{options}\n"
         )
