@@ -265,6 +265,7 @@ def test_a_dead_token_that_one_was_denied_is_not_looked_up_by_another(tmp_path):
             for _ in range(2):
                 with WebSocket(proxy.port, f"/?token={token}") as client:
                     assert refusal(client) == CloseReason.TOKEN_UNKNOWN.sentence
+                time.sleep(0.2)  # for the other worker to be told
             until(lambda before=before: (with_sessions(proxy) - before).total() == 2, "both in the log")
             if len(with_sessions(proxy) - before) == 2:
                 assert proxy.log.count("the token is not in the store") == looked_up + 1
