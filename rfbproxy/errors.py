@@ -4,6 +4,7 @@
       ConfigError              an option, an argument or a file named in one cannot be used
       StoreError               a token store cannot do what it was asked
         StoreReadOnly          the tokens belong to somebody else (nova) and are only read
+        StoreUnlisted          the tokens belong to somebody else, who does not tell which there are
         TokenInUse             the token exists already
       ApiError                 the API of another machine refuses, or cannot be asked
       api.faults.Fault         a request to our own API is answered with an error
@@ -36,6 +37,10 @@ class StoreError(ConsoleProxyError):
 
 class StoreReadOnly(StoreError):
     """The tokens of this store belong to somebody else (nova); this program only reads them."""
+
+
+class StoreUnlisted(StoreError):
+    """The tokens of this store belong to somebody else (nova), who answers for one token, but does not list them."""
 
 
 class TokenInUse(StoreError):

@@ -7,8 +7,9 @@ import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rfbproxy.consoleauth import sql
+from rfbproxy.consoleauth import leftovers, sql
 from rfbproxy.consoleauth.schema import OURS
+from rfbproxy.consoleauth.sql import CLOCKS_S
 from rfbproxy.consoleauth.token import Grant, hash_token
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, TokenInUse
 from rfbproxy.secret import Secret
@@ -99,12 +100,13 @@ class TestOurs:
         assert [found.token_hash for found in store.list(NOW)] == [hash_token(early), hash_token(late)]
         assert all(found.grant == Grant() for found in store.list(NOW))
 
-    def test_purge_deletes_what_is_not_valid_now(self, store, file):
+    def test_purge_deletes_what_no_clock_takes_for_valid(self, store, file):
         create(store, expires=NOW - 1)
         create(store, expires=NOW)
         valid, _ = create(store, expires=NOW + 1)
-        assert store.purge(NOW) == 2
         assert store.purge(NOW) == 0
+        assert store.purge(NOW + CLOCKS_S) == 2
+        assert store.purge(NOW + CLOCKS_S) == 0
         assert rows(file, "SELECT token_hash FROM console_auth_tokens") == [(hash_token(valid),)]
         assert rows(file, "SELECT token_hash FROM console_grants") == [(hash_token(valid),)]
 
@@ -112,8 +114,21 @@ class TestOurs:
         monkeypatch.setattr(sql, "PURGED_AT_ONCE", 3)
         for number in range(7):
             create(store, expires=NOW - number)
-        assert store.purge(NOW) == 7
+        assert store.purge(NOW + CLOCKS_S) == 7
         assert rows(file, "SELECT count(*) FROM console_grants") == [(0,)]
+
+    def test_what_is_kept_of_tokens_that_nova_deleted_goes_too(self, store, file, monkeypatch):
+        """Nova's code (`clean_console_auths_for_instance`) knows of no table but `console_auth_tokens`."""
+        monkeypatch.setattr(leftovers, "PURGED_AT_ONCE", 3)
+        gone = [create(store, instance_uuid="a", grant=Grant(one_time=True))[1] for _ in range(7)]
+        kept = [create(store, instance_uuid="b", grant=Grant(one_time=True))[1] for _ in range(7)]
+        for console in (*gone, *kept):
+            assert store.sessions.use(console.token_hash, "s", "192.0.2.7/32", NOW)
+        run(file, "DELETE FROM console_auth_tokens WHERE instance_uuid = 'a'")
+        assert store.purge(NOW) == 0
+        for table in ("console_grants", "console_uses"):
+            found = rows(file, f"SELECT token_hash FROM {table} ORDER BY token_hash")
+            assert found == sorted((console.token_hash,) for console in kept)
 
     def test_ping_answers(self, store):
         store.ping()

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 
 from rfbproxy.consoleauth import threaded
 from rfbproxy.consoleauth.spice_sessions import LIVE_S, ChannelRow, Location, SpiceClaim
-from rfbproxy.consoleauth.sql import SqlStore
+from rfbproxy.consoleauth.sql import CLOCKS_S, SqlStore
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.consoleauth.token import Grant
 from rfbproxy.errors import StoreError
@@ -91,7 +91,7 @@ def test_it_answers_for_an_sql_store(reactor):
     assert reactor.result(store.find("T")) == token
     assert reactor.result(store.find("\ud800")) is None
     assert reactor.result(store.run(lambda: inner.find("T"))) == token
-    assert reactor.result(store.purge(token.expires)) == 1
+    assert reactor.result(store.purge(token.expires + CLOCKS_S)) == 1
     assert reactor.result(store.find("T")) is None
     reactor.result(store.stop())
     inner.close()
