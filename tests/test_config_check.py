@@ -133,6 +133,13 @@ def test_findings_are_lines_and_the_last_line_says_that_all_is_well(tmp_path):
     }
 
 
+def test_a_folder_for_a_target_check_that_is_not_asked_for(tmp_path):
+    said = f"[consoleproxy]\nlibvirt_xml = {tmp_path}\n"
+    (finding,) = check(config(tmp_path, said))
+    assert str(finding) == "[consoleproxy] libvirt_xml: does nothing: [consoleproxy] target_check is not libvirt"
+    assert check(config(tmp_path, f"{said}target_check = libvirt\n")) == []
+
+
 @pytest.mark.parametrize(
     ("error", "option"),
     [
