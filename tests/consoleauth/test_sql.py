@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from rfbproxy.consoleauth import leftovers, sql
 from rfbproxy.consoleauth.schema import OURS
 from rfbproxy.consoleauth.sql import CLOCKS_S
+from rfbproxy.consoleauth.state import GRANT_KEPT_S
 from rfbproxy.consoleauth.token import Grant, hash_token
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, TokenInUse
 from rfbproxy.secret import Secret
-from tests.consoleauth.stores import NO_TABLE, NOW, create, opened, refused, rows, run
+from tests.consoleauth.stores import KEPT, NO_TABLE, NOW, create, keep_grant, opened, refused, rows, run
 from tests.consoleauth.test_token import console_token
 
 # As nova's migrations leave it on SQLite before `2903cd72dc14` added tls_port.
@@ -230,6 +231,19 @@ class TestNovas:
         with opened(novas, state) as store:
             assert store.find("N").grant == grant
             assert store.list(NOW)[0].grant == Grant()
+
+    def test_what_is_kept_of_tokens_that_nova_deleted_goes_a_day_later(self, novas, tmp_path):
+        state = tmp_path / "state.sqlite"
+        with opened(novas, state) as store:
+            for token in ("N", "gone"):
+                keep_grant(state, token, NOW, one_time=True)
+                assert store.sessions.use(hash_token(token), "s", "192.0.2.7/32", NOW)
+            for now in (NOW + GRANT_KEPT_S - 1, NOW + GRANT_KEPT_S):
+                assert store.purge(now) == 0
+                assert rows(state, "SELECT count(*) FROM console_grants") == [(2,)]
+            store.purge(NOW + GRANT_KEPT_S)
+        for table in KEPT:
+            assert rows(state, f"SELECT token_hash FROM {table}") == [(hash_token("N"),)]
 
     def test_grants_are_never_put_into_novas_database(self, novas):
         assert "is nova's" in refused(f"sqlite:///{novas}", f"sqlite:///{novas}")
