@@ -8,6 +8,7 @@ from pathlib import Path
 
 from oslo_config import cfg
 
+from rfbproxy.exposition import METRICS
 from rfbproxy.options import GROUPS
 from rfbproxy.reasons import CloseReason
 from rfbproxy.retired_options import RETIRED, RETIRED_GROUPS, UNUSED_BY_THE_SERVICE
@@ -139,7 +140,44 @@ def close_reasons() -> str:
     return "\n".join([*lines, ""])
 
 
-PAGES = {"options.md": options, "nova-options.md": nova_options, "close-reasons.md": close_reasons}
+def metrics() -> str:
+    """Every metric, and how Prometheus is told to fetch them."""
+    lines = [
+        "# Metrics",
+        "",
+        "Made by `docs/make_reference.py`. `GET /metrics` on [the API's](api.md) port gives these numbers in Prometheus' text",
+        "format. It takes the API's bearer token, or the one in `[consoleproxy] metrics_token_file`, which opens nothing",
+        "else: who watches need not be able to open consoles. In Prometheus' configuration:",
+        "",
+        "```yaml",
+        "scrape_configs:",
+        "  - job_name: consoleproxy",
+        "    scheme: https                      # where there is a `cert`; its CA below",
+        "    tls_config: { ca_file: /etc/prometheus/consoleproxy-ca.pem }",
+        "    authorization: { credentials_file: /etc/prometheus/consoleproxy-token }",
+        "    static_configs: [{ targets: ['proxy1.example:8775'] }]",
+        "```",
+        "",
+        "All processes of a service are told together: counts and gauges are sums, except those marked *least*. Every label",
+        "has a closed list of values, all of which are told from the beginning; no address, instance or token is one. Only",
+        "what this service carries is counted, from its start on; the sessions of all proxies of a store are in `session list`.",
+        "",
+        "| metric | kind | labels | what it is |",
+        "|---|---|---|---|",
+    ]
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels) or "-"
+        kind = f"{metric.kind}, least" if metric.is_least else metric.kind
+        lines.append(f"| `{metric.name}` | {kind} | {labels} | {metric.what} |")
+    return "\n".join([*lines, ""])
+
+
+PAGES = {
+    "options.md": options,
+    "nova-options.md": nova_options,
+    "close-reasons.md": close_reasons,
+    "metrics.md": metrics,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -153,9 +153,9 @@ def target_check(
     return lambda token: run(lambda: checking.check(token))
 
 
-def dialler(config: Config, reactor: Any) -> Dialler:
-    """What reaches targets."""
-    return Dialler(reactor, config.number("consoleproxy", "connect_timeout_s"))
+def dialler(config: Config, reactor: Any, failed: Callable[[], None]) -> Dialler:
+    """What reaches targets, and tells `failed` of those that it cannot reach."""
+    return Dialler(reactor, config.number("consoleproxy", "connect_timeout_s"), failed)
 
 
 def target_tls(config: Config) -> TargetTls:

@@ -39,7 +39,7 @@ def check(config: Config) -> list[Finding]:
     store.open()
     with _not_left_behind(config.path("consoleproxy", "audit_log")):
         ConsoleProxyService(config, store, Clock(), wanted, assembly.PROTOCOLS)
-    return [*remarks(config.written), *assembly.idle(config)]
+    return [*remarks(config.written), *assembly.idle(config), *api_assembly.weak(config)]
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, object]:

@@ -218,6 +218,11 @@ CONSOLEPROXY = [
         "TLS is taken too, and with `ssl_only` or `client_ca_certs` nothing else. Empty: nowhere.",
     ),
     cfg.StrOpt("api_token_file", help="File whose first line is the API's bearer token; a new one is used at once."),
+    cfg.StrOpt(
+        "metrics_token_file",
+        help="File whose first line is a bearer token that opens the API's `/metrics` and nothing else; the API's own "
+        "opens it too.",
+    ),
     cfg.ListOpt(
         "trusted_proxies",
         default=[],

@@ -18,7 +18,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rfbproxy import api_assembly, assembly
+from rfbproxy import api_assembly, assembly, metrics
 from rfbproxy.api.server import ApiFactory, ApiListener
 from rfbproxy.client.factory import ClientFactory
 from rfbproxy.client.folders import Protocol
@@ -31,11 +31,13 @@ from rfbproxy.config import Address, Config, is_trusted
 from rfbproxy.consoleauth import Store, stores
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.errors import ConsoleProxyError, StoreError
+from rfbproxy.exposition import process_snapshot
 from rfbproxy.listening import Place, places
+from rfbproxy.metrics import Figures, Snapshot
 from rfbproxy.options import KEYSTONE_AUTHTOKEN
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.audit import AuditLog
-from rfbproxy.session.limits import Limits
+from rfbproxy.session.limits import BadTokens, Limits
 from rfbproxy.session.live_sessions import LiveSessions
 from rfbproxy.session.rfb_visit import RfbVisit
 from rfbproxy.session.spice_visit import SpiceVisit
@@ -94,14 +96,20 @@ class ConsoleProxyService(Service):
         self._config = self._started_with = config
         self._protocols = {name: protocols[name] for name in wanted if name != api_assembly.NAME}
         self._own_store = store
-        self._store = ThreadedStore(store, reactor)
+        self._figures = Figures()
+        self._store_answers = False
+        self._store = ThreadedStore(
+            store, reactor, called=lambda seconds, failed: self._figures.store_called(seconds, failed=failed)
+        )
         self._live = LiveSessions(self._store.sessions, f"{gethostname()}:{os.getpid()}", reactor, time)
         self._limits, self._waiting_room = Limits(), WaitingRoom()
+        self._bad_api_tokens = BadTokens()
         self._set_limits(config)
         self._spice = SpiceParts(self._store.spice_sessions, reactor) if "spice" in self._protocols.values() else None
         self._visits = Visits(
             self._surroundings(config),
             AuditLog(config.path("consoleproxy", "audit_log")),
+            self._figures,
         )
         self._listeners = self._make_listeners(config, wanted)
         self._factories = {
@@ -142,7 +150,7 @@ class ConsoleProxyService(Service):
         return Surroundings(
             assembly.rules(config),
             self._store,
-            assembly.dialler(config, self._reactor),
+            assembly.dialler(config, self._reactor, self._figures.dial_failed),
             assembly.target_tls(config),
             self._reactor,
             time,
@@ -169,7 +177,14 @@ class ConsoleProxyService(Service):
 
     def _make_api(self, config: Config) -> ApiListener:
         return api_assembly.listener(
-            config, self._own_store, self._store.run, self.ready, self._waiting_room, self._reactor
+            config,
+            self._own_store,
+            self._store.run,
+            self.ready,
+            self._all_figures,
+            self._bad_api_tokens,
+            self._waiting_room,
+            self._reactor,
         )
 
     def _make_listener(self, config: Config, protocol: Protocol) -> Listener:
@@ -313,9 +328,27 @@ class ConsoleProxyService(Service):
         self._ready_answer[1].addCallback(pass_on)
         return await answer
 
+    async def figures(self) -> dict[str, float]:
+        """What this process counts, and what can be seen of it now, as a snapshot (see `rfbproxy.metrics`)."""
+        is_ready = await self.ready() is None
+        return self._figures.snapshot(
+            {
+                **self._visits.live_figures(),
+                **process_snapshot(),
+                metrics.key(metrics.READY.name): is_ready,
+                metrics.key(metrics.STORE_UP.name): self._store_answers,
+                metrics.key(metrics.UNAUTHENTICATED.name): len(self._waiting_room),
+            }
+        )
+
+    async def _all_figures(self) -> list[Snapshot]:
+        """Of every process of the service."""
+        return [await self.figures()]
+
     async def _check_ready(self) -> str | None:
         if not all(websocket_opens(listener) for listener in self._listeners.values() if not listener.is_native):
             return "A WebSocket cannot be opened."
+        self._store_answers = False
         asking = self._store.ping()
         asking.addTimeout(READY_TIMEOUT_S, self._reactor)
         try:
@@ -325,6 +358,7 @@ class ConsoleProxyService(Service):
         except StoreError as error:
             _log.warn("token store is not ready: {error}", error=error)
             return "The token store fails."
+        self._store_answers = True
         return None
 
     def _purge(self) -> Deferred[Any]:

@@ -107,11 +107,19 @@ def test_consoleauth_knows_no_network_and_only_threaded_knows_twisted(module):
 def test_the_api_knows_consoles_and_only_its_adapters_know_twisted(module):
     forbidden = ("rfbproxy.target", "rfbproxy.session", "rfbproxy.demo", "rfbproxy.rfb", "rfbproxy.spice", *DOORS)
     assert not any(within(name, *forbidden) for name in own(module))
-    adapters = ("api/access.py", "api/resource.py", "api/server.py")
+    adapters = ("api/access.py", "api/request.py", "api/resource.py", "api/server.py")
     assert not other(module) & {"socket", "ssl", "autobahn", "sqlalchemy"}
     if module not in adapters:
         assert "twisted" not in other(module)
         assert not any(within(name, "rfbproxy.client") for name in own(module))
+
+
+@pytest.mark.parametrize("module", those("metrics.py", "exposition.py"))
+def test_metrics_are_plain_numbers(module):
+    known = ("rfbproxy.metrics", "rfbproxy.reasons", "rfbproxy.consoleauth", "rfbproxy.__version__")
+    assert all(name == "rfbproxy" or within(name, *known) for name in own(module))
+    assert other(module) <= set(sys.stdlib_module_names) - IO | {"prometheus_client"}
+    assert ("prometheus_client" in other(module)) is (module == "exposition.py")
 
 
 @pytest.mark.parametrize("module", those("demo/"))
@@ -170,6 +178,8 @@ def test_the_law_is_held_over_every_module():
         "tls.py",
         "reasons.py",
         "x509_subject.py",
+        "metrics.py",
+        "exposition.py",
     }
     assert set(MODULES) <= held | top
 

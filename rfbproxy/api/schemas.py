@@ -93,6 +93,11 @@ _SHOWN = {
     "internal_access_path": _or_null({"type": "string"}),
     "tls_port": _or_null({"type": "integer"}),
 }
+_LINKS = {"type": "array", "items": {"type": "object", "required": ["rel", "href"]}}
+_VERSION = {
+    **{name: {"type": "string"} for name in ("id", "status", "version", "min_version", "updated")},
+    "links": _LINKS,
+}
 _REMOTE = {"protocol": {"type": "string", "enum": list(PROTOCOLS)}, "type": {"type": "string", "enum": list(TYPES)}}
 
 SCHEMAS: dict[str, Schema] = {
@@ -125,6 +130,8 @@ SCHEMAS: dict[str, Schema] = {
         ),
         "dependentRequired": {"tls_port": ["port"]},
     },
+    "Versions": _object({"versions": {"type": "array", "items": _object(_VERSION)}}),
+    "Version": _object({"version": _object({**_VERSION, "media-types": {"type": "array"}})}),
     "RemoteConsole": _object({"remote_console": _object({**_REMOTE, "url": _URL})}),
     "ActionConsole": _object({"console": _object({"type": {"type": "string"}, "url": _URL})}),
     "ShownToken": _object({"console": _object(_SHOWN, tuple(name for name in _SHOWN if name != "tls_port"))}),

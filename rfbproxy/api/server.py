@@ -10,7 +10,8 @@ from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.server import Site
 
-from rfbproxy.api.resource import Api, ApiRequest, ApiRules
+from rfbproxy.api.request import ApiChannel, ApiRequest
+from rfbproxy.api.resource import Api, ApiRules
 from rfbproxy.client.factory import source_of
 from rfbproxy.client.tls import TLS_HANDSHAKE, inside_tls
 from rfbproxy.client.waiting_room import Place, WaitingRoom
@@ -21,6 +22,7 @@ IDLE_S = 30.0  # of a connection between its bytes, so of a request's head and b
 class ApiSite(Site):
     """twisted.web's site without its access log, which would hold tokens."""
 
+    protocol = ApiChannel  # type: ignore[assignment]  # HTTP/2 is not spoken
     requestFactory = ApiRequest  # noqa: N815
 
     def log(self, request: http.Request) -> None:
@@ -88,6 +90,7 @@ class ApiConnection(Protocol):
         self._source = source
         self._place = Place(listener.waiting_room, self.abort)
         self._channel = channel
+        channel.admitted = self._place.leave
         self._gone = gone
         self._owner: IProtocol | None = None
         self._deadline: IDelayedCall | None = None

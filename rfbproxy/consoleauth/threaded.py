@@ -1,6 +1,7 @@
 """A synchronous token store behind a thread pool of its own: the face that the service sees."""
 
 from collections.abc import Callable, Collection, Mapping
+from time import monotonic
 from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -13,7 +14,7 @@ from rfbproxy.consoleauth.sessions import SessionRow, SessionTable
 from rfbproxy.consoleauth.spice_sessions import ChannelRow, Location, SpiceClaim, SpiceSessionTable
 from rfbproxy.consoleauth.store import Store
 from rfbproxy.consoleauth.token import ConsoleToken
-from rfbproxy.errors import StoreError
+from rfbproxy.errors import StoreError, StoreReadOnly, TokenInUse
 
 MAX_WAITING = 1000
 
@@ -29,14 +30,22 @@ class ThreadedStore:
         store: an open store.
         reactor: where the Deferreds fire.
         threads: how many calls may run at once; a memory database gets one.
+        called: told of each call how many seconds it took, and whether the store failed.
 
     Attributes:
         sessions: the live sessions of all proxies.
         spice_sessions: which SPICE sessions have tokens.
     """
 
-    def __init__(self, store: Store, reactor: IReactorFromThreads, threads: int = CONNECTIONS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        reactor: IReactorFromThreads,
+        threads: int = CONNECTIONS,
+        called: Callable[[float, bool], None] = lambda seconds, failed: None,
+    ) -> None:
         self._store = store
+        self._called = called
         self._reactor = reactor
         self._threads = 1 if store.in_memory else threads
         self._pool = ThreadPool(0, self._threads, "consoleauth")
@@ -86,8 +95,10 @@ class ThreadedStore:
         if not self._running:
             return fail(StoreError("the token store is stopped"))
         if self._unfinished >= self._threads + MAX_WAITING:
+            self._called(0.0, True)
             return fail(StoreError(f"{MAX_WAITING} calls wait for the token store already"))
         self._unfinished += 1
+        begun = monotonic()
         result: Deferred[T] = Deferred()
 
         def run() -> T:
@@ -96,13 +107,14 @@ class ThreadedStore:
             return function()
 
         def done(_success: bool, outcome: T | Failure) -> None:
-            self._reactor.callFromThread(self._finish, result, outcome)
+            self._reactor.callFromThread(self._finish, result, outcome, begun)
 
         self._pool.callInThreadWithCallback(done, run)
         return result
 
-    def _finish(self, result: Deferred[T], outcome: T | Failure) -> None:
+    def _finish(self, result: Deferred[T], outcome: T | Failure, begun: float) -> None:
         self._unfinished -= 1
+        self._called(monotonic() - begun, isinstance(outcome, Failure) and _is_the_stores(outcome.value))
         result.callback(outcome)
         self._stop_when_idle()
 
@@ -111,6 +123,11 @@ class ThreadedStore:
             stopped, self._stopped = self._stopped, None
             self._pool.stop()
             stopped.callback(None)
+
+
+def _is_the_stores(error: BaseException | None) -> bool:
+    """Whether the store failed, and was not asked for what it rightly refuses."""
+    return isinstance(error, StoreError) and not isinstance(error, StoreReadOnly | TokenInUse)
 
 
 class _InSessions(Protocol):

@@ -17,6 +17,7 @@ from rfbproxy.stream import ClientStream, Stream
 class RfbVisit(Visit):
     """One client at one VNC console."""
 
+    protocol = "vnc"
     console_types = frozenset({"novnc", "xvpvnc", "vnc-direct"})
     types_by_way_in: ClassVar = {"websocket": "novnc", "connect": "xvpvnc", "rfb": "vnc-direct"}
 
@@ -62,7 +63,7 @@ class RfbVisit(Visit):
 
     async def _relay_between(self, target: Stream, token: ConsoleToken) -> CloseReason:
         self._policy = ClientPolicy(self.record.session, token.grant)
-        self._set_deadlines(token, self._relayed)
+        self._set_deadlines(token, self.relayed)
         return await self._relayed_to_its_end(Relay(self._client, target, self._policy.message_filter()))
 
     async def _take_leave(self, refused: Refused) -> None:
@@ -74,6 +75,6 @@ class RfbVisit(Visit):
             await self._entrance.refuse(refused)
         else:
             self._client.close_because(refused)
-        self.record.bytes_to_client, self.record.bytes_to_target = self._relayed()
+        self.record.bytes_to_client, self.record.bytes_to_target = self.relayed()
         if self._policy is not None:
             self.record.power = self._policy.power or None

@@ -43,6 +43,7 @@ _log = Logger()
 class SpiceVisit(Visit):
     """One link of a viewer to a SPICE console."""
 
+    protocol = "spice"
     console_types = frozenset({"spice-html5", "spice-direct"})
     types_by_way_in: ClassVar = {"websocket": "spice-html5", "connect": "spice-direct", "spice": "spice-direct"}
 
@@ -60,18 +61,14 @@ class SpiceVisit(Visit):
         self._noted = (0, 0)  # bytes that main's process knows of
         self._over = False
 
-    def relayed(self) -> tuple[int, int]:
-        """Bytes so far, to the client and to the target."""
-        return self._relayed()
-
     def session_relayed(self) -> tuple[int, int]:
         """See `Visit.session_relayed`."""
         return self._session.relayed() if self._session is not None else (0, 0)
 
     def note(self) -> None:
         """Let main's process know of them, if they have changed."""
-        if self._session is not None and self._relayed() != self._noted:
-            self._noted = self._relayed()
+        if self._session is not None and self.relayed() != self._noted:
+            self._noted = self.relayed()
             self._spice.sessions.note(self._session, self.record.session, self._name, self._noted)
 
     @property

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.consoleauth import ConsoleToken, TokenStore
 from rfbproxy.errors import StoreError
+from rfbproxy.metrics import Protocol
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.rfb import Preference
 from rfbproxy.session.audit import VisitRecord, utc
@@ -75,8 +76,11 @@ class Visit(ABC):
 
     Attributes:
         record: the audit record, filled in as facts come about.
+        is_session: whether it is counted by the limits.
+        handshake_s: seconds until it began to relay; None: it has not.
     """
 
+    protocol: ClassVar[Protocol]
     console_types: frozenset[str]  # that may be seen by this kind of visit
     types_by_way_in: ClassVar[Mapping[str, str]]  # of consoles whose type the store does not tell
 
@@ -86,7 +90,9 @@ class Visit(ABC):
         self._world = surroundings
         self._rules = surroundings.rules
         self._relay: Relay | None = None
-        self._is_session = False  # counted by the limits
+        self.is_session = False
+        self.handshake_s: float | None = None
+        self._begun = surroundings.clock.seconds()
         self._live: Live | None = None  # told of to the store
         self.record = VisitRecord(
             session=session,
@@ -106,7 +112,7 @@ class Visit(ABC):
         ended = await self._ended_by(self._story(admit))
         self.record.ended = utc(self._world.wall_clock())
         self.record.close_reason = ended.reason.value
-        if self._is_session:
+        if self.is_session:
             self._world.limits.leave(self._request.source)
         try:
             await self._take_leave(ended)
@@ -187,7 +193,7 @@ class Visit(ABC):
     async def _begin_session(self, token: ConsoleToken) -> None:
         """Count this visit as a session, if there may be one more and the token lets it."""
         self._world.limits.enter(self._request.source)
-        self._is_session = True
+        self.is_session = True
         if (live := self._world.live) is not None:
             self._live = Live(token, self.record, self.end, self.session_relayed)
             await self._steps.take(
@@ -240,6 +246,7 @@ class Visit(ABC):
         """Relay until one side ends; says which."""
         self._client.on_end = None
         self._relay = relay
+        self.handshake_s = self._world.clock.seconds() - self._begun
         _log.info("[{session}] relays", session=self.record.session)
         reason = await self._steps.take(relay.start())
         if reason is CloseReason.CLIENT_CLOSED and self._client.broken is not None:
@@ -259,9 +266,9 @@ class Visit(ABC):
 
     def session_relayed(self) -> tuple[int, int]:
         """Bytes of the session that this visit carries, to the client and to the target."""
-        return self._relayed()
+        return self.relayed()
 
-    def _relayed(self) -> tuple[int, int]:
+    def relayed(self) -> tuple[int, int]:
         """Bytes of this visit's own connection, to the client and to the target."""
         relay = self._relay
         return (relay.to_client.relayed, relay.to_target.relayed) if relay is not None else (0, 0)

@@ -1,14 +1,17 @@
 """All live visits of this process: where each begins, who may still come in, and how all are ended."""
 
 import uuid
+from collections import defaultdict
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from rfbproxy.client.request import ConsoleRequest
+from rfbproxy.consoleauth import CONSOLE_TYPES
+from rfbproxy.metrics import SESSIONS, TO_CLIENT, TO_TARGET, Figures, key
 from rfbproxy.reasons import Refused
-from rfbproxy.session.audit import AuditLog
+from rfbproxy.session.audit import AuditLog, VisitRecord
 from rfbproxy.session.rfb_visit import RfbVisit
 from rfbproxy.session.visit import Surroundings, Visit
 from rfbproxy.stream import ClientStream
@@ -22,11 +25,13 @@ class Visits:
     Args:
         surroundings: of the visits to come.
         audit: where their records go.
+        figures: where they are counted.
     """
 
-    def __init__(self, surroundings: Surroundings, audit: AuditLog) -> None:
+    def __init__(self, surroundings: Surroundings, audit: AuditLog, figures: Figures | None = None) -> None:
         self._surroundings = surroundings
         self._audit = audit
+        self._figures = figures or Figures()
         self._live: dict[Visit, ClientStream] = {}
         self._closing: Refused | None = None
         self._on_empty: list[Callable[[], None]] = []
@@ -46,7 +51,7 @@ class Visits:
                   way_in=request.way_in)  # fmt: skip
         self._live[visit] = client
         living = Deferred.fromCoroutine(visit.run(self._admit))
-        living.addCallback(lambda record: None if record is None or client.silent else self._audit.write(record))
+        living.addCallback(lambda record: self._leave_record(visit, client, record))
         living.addErrback(lambda failure: _log.failure("[{session}] failed", failure, session=visit.record.session))
         living.addCallback(lambda _: self._ended(visit))
 
@@ -54,6 +59,17 @@ class Visits:
         """Hold the visits to come to other rules; those that live keep theirs."""
         self._surroundings = surroundings
         self._audit = audit
+
+    def live_figures(self) -> dict[str, float]:
+        """What is to be told of the visits that are not over, as part of a snapshot (see `rfbproxy.metrics`)."""
+        figures: defaultdict[str, float] = defaultdict(float)
+        for visit in self._live:
+            to_client, to_target = visit.relayed()
+            figures[key(TO_CLIENT.name, visit.protocol)] += to_client
+            figures[key(TO_TARGET.name, visit.protocol)] += to_target
+            if visit.is_session and visit.record.console_type in CONSOLE_TYPES:
+                figures[key(SESSIONS.name, visit.protocol, visit.record.console_type)] += 1
+        return figures
 
     def close_all(self, refused: Refused) -> Deferred[None]:
         """Let nobody in any more and end all visits; fires when the last one has ended."""
@@ -74,8 +90,17 @@ class Visits:
         if self._closing is not None:
             raise self._closing
 
+    def _leave_record(self, visit: Visit, client: ClientStream, record: VisitRecord | None) -> None:
+        if record is None or client.silent:
+            return
+        self._audit.write(record)
+        self._figures.visit_ended(visit.protocol, record.close_reason or "", refused=visit.handshake_s is None)
+
     def _ended(self, visit: Visit) -> None:
         del self._live[visit]
+        self._figures.relayed(visit.protocol, *visit.relayed())
+        if visit.handshake_s is not None:
+            self._figures.negotiated(visit.protocol, visit.handshake_s)
         self._tell_if_empty()
 
     def _tell_if_empty(self) -> None:

@@ -1,5 +1,6 @@
 """Reaching a target: every address of its name is tried, IPv6 and IPv4 at once (RFC 8305), within one deadline."""
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, cast
 
@@ -21,11 +22,18 @@ def address_text(host: str, port: int) -> str:
 
 
 class Dialler:
-    """Connects to targets; names are resolved in the reactor's own, bounded thread pool."""
+    """Connects to targets; names are resolved in the reactor's own, bounded thread pool.
 
-    def __init__(self, reactor: IReactorTime, connect_timeout_s: float) -> None:
+    Args:
+        failed: told of every target that cannot be reached.
+    """
+
+    def __init__(
+        self, reactor: IReactorTime, connect_timeout_s: float, failed: Callable[[], None] = lambda: None
+    ) -> None:
         self._reactor = reactor
         self._connect_timeout_s = connect_timeout_s
+        self._failed = failed
 
     async def dial(self, host: str, port: int) -> TransportStream:
         """Connect, with TCP_NODELAY and keepalive.
@@ -42,13 +50,17 @@ class Dialler:
             connecting.addTimeout(self._connect_timeout_s, self._reactor, _too_late)
             protocol = await connecting
         except (DeferredTimeout, ConnectTimeoutError) as error:
-            raise _unreachable(where, f"no answer within {self._connect_timeout_s:g} s") from error
+            raise self._unreachable(where, f"no answer within {self._connect_timeout_s:g} s") from error
         except (ConnectError, DNSLookupError, OSError, OverflowError, ValueError) as error:
-            raise _unreachable(where, str(error) or type(error).__name__) from error
+            raise self._unreachable(where, str(error) or type(error).__name__) from error
         stream = cast(StreamProtocol, protocol).stream
         # Not through the endpoint's wrapper, which of half-close and the end of a TLS handshake tells only the latter.
         cast(Any, stream.protocol.transport).protocol = stream.protocol
         return stream
+
+    def _unreachable(self, where: str, why: str) -> Refused:
+        self._failed()
+        return _unreachable(where, why)
 
 
 class _StreamFactory(Factory):

@@ -55,7 +55,18 @@ def test_every_route_is_in_it():
         assert {"200", "400", "401", "404", "503"} <= operation["responses"].keys()
     names = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
     assert len(names) == len(set(names))
-    assert set(paths) == {route.path for route in ROUTES} | {"/healthz", "/readyz", "/openapi.json"}
+    others = {"/", "/v2.1", "/v2.1/", "/healthz", "/readyz", "/openapi.json", "/metrics"}
+    assert set(paths) == {route.path for route in ROUTES} | others
+
+
+@pytest.mark.parametrize("path", ["/", "/v2.1", "/v2.1/", "/healthz", "/readyz", "/openapi.json", "/metrics"])
+def test_what_is_no_route_is_answered_as_it_says(api, path):
+    operation = document()["paths"][path]["get"]
+    ((kind, content),) = operation["responses"]["200"]["content"].items()
+    answer = api.ask("GET", path)
+    assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, kind)
+    is_valid(answer.json if kind == "application/json" else answer.body.decode(), content["schema"])
+    assert (api.ask("GET", path, token=None).status == 200) is (operation.get("security") == [])
 
 
 def test_every_route_is_asked_below():

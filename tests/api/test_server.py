@@ -215,6 +215,15 @@ def test_microversions(api, headers, status):
         assert is_fault(answer, status)
 
 
+@pytest.mark.parametrize("name", ["OpenStack-API-Version", "X-OpenStack-Nova-API-Version", "Host", "Content-Type",
+                                  "Authorization", "X-Auth-Token", "Accept"])  # fmt: skip
+def test_headers_that_are_no_text(api, name):
+    for path in ("/v2.1/", "/os-console-auth-tokens/x", "/v1/consoles"):
+        sent = f"GET {path} HTTP/1.1\r\nConnection: close\r\nX-Auth-Token: {TOKEN}\r\n".encode()
+        transport = api.send(sent + name.encode() + b": \x84\xff\r\n\r\n")
+        assert read_answer(transport.value()).status in (200, 400, 401, 404)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

@@ -1,4 +1,6 @@
+from rfbproxy.metrics import Figures
 from rfbproxy.reasons import CloseReason, Refused
+from rfbproxy.session.visits import Visits
 from tests.session.fakes import Bench, FakeStream, console_request, console_token, refusal
 
 SHUTDOWN = Refused(CloseReason.SHUTDOWN, "the test ends")
@@ -171,3 +173,32 @@ def test_who_is_crowded_out_while_waiting_was_refused_by_a_limit():
     client.crowded_out = True
     client.deliver_lost()
     assert bench.record.close_reason == "limit"
+
+
+def test_what_is_counted_of_visits():
+    figures = Figures()
+    bench = Bench()
+    bench.visits = Visits(bench.visits._surroundings, bench.audit, figures)
+    client = entered(bench)
+    assert bench.visits.live_figures() == {
+        "consoleproxy_to_client_bytes_total|vnc": 0,
+        "consoleproxy_to_target_bytes_total|vnc": 0,
+        "consoleproxy_sessions|vnc|novnc": 1,
+    }
+    client.deliver_lost()
+    assert bench.visits.live_figures() == {}
+    counted = figures.snapshot({})
+    assert counted["consoleproxy_visits_total|vnc|client-closed"] == 1
+    assert counted["consoleproxy_visits_refused_total|vnc|client-closed"] == 1
+    assert not any("handshake" in name for name in counted)
+
+
+def test_a_port_probe_is_not_counted():
+    figures = Figures()
+    bench = Bench()
+    bench.visits = Visits(bench.visits._surroundings, bench.audit, figures)
+    client = FakeStream()
+    client.silent = True
+    bench.visits.open(console_request(), client)
+    client.deliver_lost()
+    assert not any("visits" in name for name in figures.snapshot({}))
