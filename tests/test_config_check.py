@@ -151,3 +151,18 @@ def test_a_folder_for_a_target_check_that_is_not_asked_for(tmp_path):
 def test_a_refusal_as_json(error, option):
     made = refusal_as_json(ConsoleProxyError(error))
     assert made == {"usable": False, "findings": [{"option": option, "says": error}]}
+
+
+def test_what_is_weak_about_the_api_is_told(tmp_path):
+    for name in ("token", "metrics-token"):
+        (tmp_path / name).write_text("0123456789abcdef")
+        (tmp_path / name).chmod(0o600)
+    files = "api_token_file = token\nmetrics_token_file = metrics-token\n"
+    assert check(config(tmp_path, f"[consoleproxy]\napi_listen = 8775\n{files}")) == []
+    (tmp_path / "metrics-token").chmod(0o644)
+    (tmp_path / "token").write_text("short")
+    said = as_text(check(config(tmp_path, f"[consoleproxy]\napi_listen = 0.0.0.0:8775\n{files}"))).splitlines()
+    assert said[0].startswith("[consoleproxy] api_listen: the API is offered in clear on 0.0.0.0:8775: ")
+    assert said[1].startswith("[consoleproxy] api_token_file: the token in ")
+    assert said[2].startswith("[consoleproxy] metrics_token_file: every user of this machine can read")
+    assert len(said) == 4
