@@ -42,3 +42,7 @@ def test_what_is_weak_about_a_file(tmp_path, content, mode, expected):
     for line, words in zip(found, expected, strict=True):
         assert words in line
         assert content not in line
+
+
+def test_a_file_that_has_just_gone_has_no_weakness(tmp_path):
+    assert list(weaknesses(tmp_path / "gone")) == []

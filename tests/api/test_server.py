@@ -10,7 +10,7 @@ from twisted.logger import globalLogPublisher
 from rfbproxy.api.faults import Fault
 from rfbproxy.api.json_body import BODY_LIMIT, read_json
 from rfbproxy.errors import StoreError, StoreReadOnly
-from tests.api.conftest import TOKEN, read_answer
+from tests.api.conftest import TOKEN, AbortableTransport, read_answer
 from tests.api.test_nova_routes import is_fault
 
 PATHS = ["/v1/consoles", "/v1/sessions", "/servers/i/action", "/v2.1/os-console-auth-tokens/x", "/nonsense", "//", "*x"]
@@ -148,6 +148,19 @@ def test_a_body_without_end_is_cut_off(api):
 def test_a_silent_connection_is_dropped(api):
     transport = api.send()
     api.clock.advance(31)
+    assert transport.aborted
+
+
+def test_whoever_brings_no_token_is_dropped_however_slowly_it_talks(api):
+    transport = AbortableTransport()
+    connection = api.factory.buildProtocol(None)
+    connection.makeConnection(transport)
+    connection.dataReceived(b"GET /v1/consoles HTTP/1.1\r\nHost: api\r\n")
+    for _ in range(29):
+        api.clock.advance(1)
+        connection.dataReceived(b"x: y\r\n")
+    assert not transport.aborted
+    api.clock.advance(1)
     assert transport.aborted
 
 
