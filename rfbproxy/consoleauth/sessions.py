@@ -106,7 +106,10 @@ class SessionTable:
                 connection.execute(counting, changed)
             return known, seen
 
-        known, seen = self._database.transact(note)
+        try:
+            known, seen = self._database.transact(note)
+        except IntegrityError as error:
+            raise StoreError(f"the session table has another proxy that is named {proxy}") from error
         # One that was away itself knows of nobody's death: perhaps all were, and are about to tell again.
         if seen is not None and _is_due(seen, now) and seen > now - ALIVE_S:
             self.purge(now)
