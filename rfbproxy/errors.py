@@ -15,6 +15,7 @@
             spice.LinkRefused  a SPICE server answered with an error
               spice.NeedSecured  ... that asks for TLS
           spice.BadLink        a SPICE link message that is answered with an error
+          websocket.WebSocketError  a client broke RFC 6455 and is told so
         LocalProtocolError     this program asked a protocol machine for something out of turn
       Refused                  a visit ends, for a reason of the closed list (`rfbproxy.reasons`)
 
