@@ -2,9 +2,10 @@
 
 import json
 import ssl
+from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from rfbproxy.api.bodies import target_of
@@ -16,6 +17,8 @@ from rfbproxy.secret import Secret
 TIMEOUT_S = 30.0
 _ANSWER_LIMIT = 64 * 1024 * 1024  # bytes
 
+T = TypeVar("T")
+
 
 class ApiClient:
     """The consoles of another machine's proxy, as `rfbproxy.consoles.Commands`; each call is one request.
@@ -26,12 +29,15 @@ class ApiClient:
         url: `http://host:port` or `https://host:port`, perhaps with a prefix of the path.
         token: the bearer token.
         ca_certs: PEM file of the CAs to believe; None: the system's.
+        cert: PEM file with a certificate and its key, where the API asks for one.
 
     Raises:
         ConfigError: one of them cannot be used.
     """
 
-    def __init__(self, url: str, token: Secret, *, ca_certs: str | Path | None = None) -> None:
+    def __init__(
+        self, url: str, token: Secret, *, ca_certs: str | Path | None = None, cert: str | Path | None = None
+    ) -> None:
         try:
             self._parts = urlsplit(url)
             self._host, self._port = self._parts.hostname, self._parts.port
@@ -42,7 +48,7 @@ class ApiClient:
         if not token.reveal().isascii() or not token.reveal().isprintable():
             raise ConfigError("the API's token has other characters than printable ASCII")
         self._token = token
-        self._tls = _tls(ca_certs) if self._parts.scheme == "https" else None
+        self._tls = _tls(ca_certs, cert) if self._parts.scheme == "https" else None
 
     def create(self, console: Console, ttl: int | None = None) -> Json:
         """Issue a token."""
@@ -116,10 +122,22 @@ def _said(**values: object) -> Json:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _tls(ca_certs: str | Path | None) -> ssl.SSLContext:
+def _tls(ca_certs: str | Path | None, cert: str | Path | None) -> ssl.SSLContext:
+    context = _of_file(ca_certs, "certificate", lambda: ssl.create_default_context(cafile=ca_certs))
+    if cert is not None:
+        _of_file(cert, "certificate with its key", lambda: context.load_cert_chain(cert, password=_no_password))
+    return context
+
+
+def _of_file(file: str | Path | None, what: str, use: Callable[[], T]) -> T:
     try:
-        return ssl.create_default_context(cafile=ca_certs)
+        return use()
     except ssl.SSLError as error:
-        raise ConfigError(f"{ca_certs} holds no usable certificate") from error
+        raise ConfigError(f"{file} holds no usable {what}") from error
     except OSError as error:
-        raise ConfigError(f"{ca_certs} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _no_password() -> str:
+    """Of an encrypted key; without this OpenSSL would ask the terminal."""
+    return ""

@@ -170,6 +170,8 @@ def idle(config: Config) -> Iterator[Finding]:
     for name in (NATIVE, *NATIVE_SPICE):
         if config.words("consoleproxy", f"{name}_listen") and not config.flag(PROTOCOLS[name], "enabled"):
             yield Finding(f"[consoleproxy] {name}_listen", f"does nothing: [{PROTOCOLS[name]}] enabled is False")
+    if config.is_set("consoleproxy", "libvirt_xml") and config.text("consoleproxy", "target_check") != "libvirt":
+        yield Finding("[consoleproxy] libvirt_xml", "does nothing: [consoleproxy] target_check is not libvirt")
 
 
 def tls_only(config: Config) -> bool:

@@ -138,7 +138,7 @@ def _api(parsed: argparse.Namespace, config: Config) -> Commands:
     file = parsed.api_token_file or config.path("consoleproxy", "api_token_file")
     if file is None:
         raise ConfigError("--api needs a token: --api-token-file, or [consoleproxy] api_token_file")
-    return ApiClient(parsed.api, read_secret(str(file)), ca_certs=parsed.api_ca_file)
+    return ApiClient(parsed.api, read_secret(str(file)), ca_certs=parsed.api_ca_file, cert=parsed.api_cert_file)
 
 
 def vmware_port(parsed: argparse.Namespace, config: Config) -> dict[str, int]:
@@ -263,6 +263,7 @@ def _remote() -> argparse.ArgumentParser:
     remote.add_argument("--api", metavar="URL", help="ask this API instead of the token store: http(s)://host:port")
     remote.add_argument("--api-token-file", metavar="F", help="its token; default: [consoleproxy] api_token_file")
     remote.add_argument("--api-ca-file", metavar="F", help="PEM file of the CAs to believe; default: the system's")
+    remote.add_argument("--api-cert-file", metavar="F", help="PEM file with a certificate of ours and its key to show")
     return remote
 
 

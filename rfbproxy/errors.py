@@ -4,6 +4,7 @@
       ConfigError              an option, an argument or a file named in one cannot be used
       StoreError               a token store cannot do what it was asked
         StoreReadOnly          the tokens belong to somebody else (nova) and are only read
+        StoreUnlisted          the tokens belong to somebody else, who does not tell which there are
         TokenInUse             the token exists already
       ApiError                 the API of another machine refuses, or cannot be asked
       api.faults.Fault         a request to our own API is answered with an error
@@ -14,6 +15,7 @@
             spice.LinkRefused  a SPICE server answered with an error
               spice.NeedSecured  ... that asks for TLS
           spice.BadLink        a SPICE link message that is answered with an error
+          websocket.WebSocketError  a client broke RFC 6455 and is told so
         LocalProtocolError     this program asked a protocol machine for something out of turn
       Refused                  a visit ends, for a reason of the closed list (`rfbproxy.reasons`)
 
@@ -36,6 +38,10 @@ class StoreError(ConsoleProxyError):
 
 class StoreReadOnly(StoreError):
     """The tokens of this store belong to somebody else (nova); this program only reads them."""
+
+
+class StoreUnlisted(StoreError):
+    """The tokens of this store belong to somebody else (nova), who answers for one token, but does not list them."""
 
 
 class TokenInUse(StoreError):

@@ -19,7 +19,6 @@ from rfbproxy.client.listener import Listener
 from rfbproxy.client.pages import Pages, PageSite
 from rfbproxy.client.probe import websocket_opens
 from rfbproxy.client.waiting_room import WaitingRoom
-from rfbproxy.client.websocket import ClientWebSocketFactory
 from rfbproxy.config import Address, Config, is_trusted
 from rfbproxy.consoleauth import Store
 from rfbproxy.consoleauth.threaded import ThreadedStore
@@ -247,8 +246,8 @@ class Serving:
         return Listener(
             open_console=partial(self._visits.open, kind=SpiceVisit if protocol == "spice" else RfbVisit),
             pages=PageSite(pages, reactor=self._reactor),
-            websockets=ClientWebSocketFactory(config.number("consoleproxy", "ping_interval_s"), self._reactor),
             head_timeout_s=config.number("consoleproxy", "handshake_timeout_s"),
+            ping_interval_s=config.number("consoleproxy", "ping_interval_s"),
             trusted_proxies=lambda source: is_trusted(source, config.trusted_proxies),
             waiting_room=self._waiting_room,
             clock=self._reactor,

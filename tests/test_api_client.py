@@ -86,3 +86,6 @@ def test_what_cannot_be_used(tmp_path):
     (tmp_path / "empty").write_text("")
     with pytest.raises(ConfigError, match="no usable certificate"):
         ApiClient("https://h", Secret("t"), ca_certs=tmp_path / "empty")
+    (tmp_path / "empty.pem").touch()
+    with pytest.raises(ConfigError, match=r"empty\.pem holds no usable certificate with its key"):
+        ApiClient("https://h", Secret("t"), cert=tmp_path / "empty.pem")

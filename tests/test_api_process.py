@@ -362,7 +362,7 @@ def test_client_certificates(tmp_path):
     certificate(pem, pem)
     certificate(client, client, "client")
     port, started = serving(tmp_path, f"client_ca_certs = {client}\n[DEFAULT]\ncert = {pem}")
-    with started:
+    with started as proxy:
         nobody = ssl.create_default_context(cafile=str(pem))
         with pytest.raises((ssl.SSLError, ConnectionError)):
             ask(port, "GET", "/v1/consoles", context=nobody)
@@ -370,3 +370,8 @@ def test_client_certificates(tmp_path):
         known.load_cert_chain(client)
         assert ask(port, "GET", "/v1/consoles", context=known)[0] == 200
         assert ask(port, "GET", "/v1/consoles")[0] == 403
+        proxy.api_port = port
+        shown = ("console", "list", "--api-ca-file", pem)
+        assert done(proxy, *shown, "--api-cert-file", client, scheme="https") == {"consoles": []}
+        refused = command(proxy, *shown, scheme="https")
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)

@@ -133,6 +133,13 @@ def test_findings_are_lines_and_the_last_line_says_that_all_is_well(tmp_path):
     }
 
 
+def test_a_folder_for_a_target_check_that_is_not_asked_for(tmp_path):
+    said = f"[consoleproxy]\nlibvirt_xml = {tmp_path}\n"
+    (finding,) = check(config(tmp_path, said))
+    assert str(finding) == "[consoleproxy] libvirt_xml: does nothing: [consoleproxy] target_check is not libvirt"
+    assert check(config(tmp_path, f"{said}target_check = libvirt\n")) == []
+
+
 @pytest.mark.parametrize(
     ("error", "option"),
     [
@@ -158,3 +165,18 @@ def test_workers_that_a_memory_allows_one_of_do_nothing(tmp_path):
 
 def test_no_workers_at_all_are_refused(tmp_path):
     assert refused(tmp_path, "[consoleproxy]\nworkers = 0\n").startswith("[consoleproxy] workers: ")
+
+
+def test_what_is_weak_about_the_api_is_told(tmp_path):
+    for name in ("token", "metrics-token"):
+        (tmp_path / name).write_text("0123456789abcdef")
+        (tmp_path / name).chmod(0o600)
+    files = "api_token_file = token\nmetrics_token_file = metrics-token\n"
+    assert check(config(tmp_path, f"[consoleproxy]\napi_listen = 8775\n{files}")) == []
+    (tmp_path / "metrics-token").chmod(0o644)
+    (tmp_path / "token").write_text("short")
+    said = as_text(check(config(tmp_path, f"[consoleproxy]\napi_listen = 0.0.0.0:8775\n{files}"))).splitlines()
+    assert said[0].startswith("[consoleproxy] api_listen: the API is offered in clear on 0.0.0.0:8775: ")
+    assert said[1].startswith("[consoleproxy] api_token_file: the token in ")
+    assert said[2].startswith("[consoleproxy] metrics_token_file: every user of this machine can read")
+    assert len(said) == 4

@@ -77,6 +77,13 @@ def test_spice_has_no_io_no_clock_and_no_randomness(module):
     assert other(module) <= (set(sys.stdlib_module_names) - IO) | {"cryptography"}
 
 
+@pytest.mark.parametrize("module", those("websocket/"))
+def test_websocket_has_no_io_and_only_its_masks_know_autobahns(module):
+    assert all(within(name, "rfbproxy.websocket", "rfbproxy.wire", "rfbproxy.errors") for name in own(module))
+    unmasking = {"_nvx_xormasker"} if module == "websocket/masks.py" else set()
+    assert other(module) <= (set(sys.stdlib_module_names) - IO) | unmasking
+
+
 @pytest.mark.parametrize("module", those("client/"))
 def test_client_knows_nothing_of_targets_or_sessions(module):
     assert not any(
@@ -172,7 +179,9 @@ def test_the_law_is_held_over_every_module():
     held = {
         m
         for m in MODULES
-        if m.startswith(("rfb/", "spice/", "client/", "target/", "session/", "consoleauth/", "demo/", "api/"))
+        if m.startswith(
+            ("rfb/", "spice/", "websocket/", "client/", "target/", "session/", "consoleauth/", "demo/", "api/")
+        )
     }
     held |= {
         "wire.py",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rfbproxy.consoleauth import CONSOLE_TYPES, Grant, SqlStore
+from rfbproxy.consoleauth import CONSOLE_TYPES, Grant, SqlStore, hash_token
 from rfbproxy.consoleauth.token import SHARE_WORDS
 from rfbproxy.errors import ConfigError
 from rfbproxy.issue import ALLOWABLE_CHANNELS, SPICE_TYPES, Console, issue
@@ -17,6 +17,28 @@ def store():
     opened.open()
     yield opened
     opened.close()
+
+
+def test_nova_T01_a_token_lives_for_its_time_and_only_its_hash_is_kept(store):
+    made = issue(store, Console("novnc", "192.0.2.7", 5900), base="http://h/", ttl=10, now=NOW)
+    (kept,) = store.list(NOW)
+    assert kept.expires == NOW + 10
+    assert kept.token_hash == hash_token(made.token.reveal())
+    assert made.token.reveal() not in repr(kept)
+
+
+def test_nova_T04_a_console_that_is_authorized_twice_has_two_tokens(store):
+    """A deviation: nova raises ObjectActionError, for its object remembers its token, and ours does not."""
+    console = Console("novnc", "192.0.2.7", 5900, instance="i")
+    first, second = (issue(store, console, base="http://h/", ttl=10, now=NOW).token.reveal() for _ in range(2))
+    assert first != second
+    assert [store.find(token).instance_uuid for token in (first, second)] == ["i", "i"]
+
+
+def test_nova_T04_any_instance_will_do(store):
+    """A deviation: nova raises InstanceNotFound, for it knows the machines."""
+    console = Console("novnc", "192.0.2.7", 5900, instance="of nobody")
+    assert store.find(issue(store, console, base="http://h/", ttl=10, now=NOW).token.reveal()).port == 5900
 
 
 def issued(store, console_type, **asked):

@@ -1,15 +1,19 @@
 """Consoles whose tokens are somebody else's, through the real `twistd consoleproxy`."""
 
+import json
+import time
+
 import pytest
 
 from rfbproxy.consoleauth.token import hash_token
 from rfbproxy.reasons import CloseReason
 from tests.consoleauth.openstack import openstack
-from tests.peers import SERVER_INIT, WebSocket, echo, enter, refusal, target
-from tests.proxy_process import Proxy, run, running, until
+from tests.peers import SERVER_INIT, WebSocket, cut_text, echo, enter, http, refusal, target
+from tests.proxy_process import Proxy, free_port, run, running, until
 
 TOKEN = "8f14e45f-ceea-467f-a2b5-1d1a4b1f0c11"
 UUID = "11111111-2222-3333-4444-555555555555"
+WITHDRAWAL_S = 2.0  # from the withdrawal of a token to the end of its sessions
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +53,11 @@ def cloud_proxy(cloud, tmp_path_factory):
     login = "\n".join(f"{name} = {value}" for name, value in cloud.login.items())
     folder = tmp_path_factory.mktemp("proxy")
     (folder / "libvirt").mkdir()
+    (folder / "key").write_text("the-key\n")
+    api_port = free_port()
     options = f"""
+api_listen = 127.0.0.1:{api_port}
+api_token_file = {folder}/key
 target_check = libvirt
 libvirt_xml = {folder}/libvirt
 [consoleauth]
@@ -60,6 +68,7 @@ memcached_servers = 127.0.0.1:11211
 {login}
 """
     with running(folder, options) as started:
+        started.api_port = api_port
         yield started
 
 
@@ -84,6 +93,38 @@ class TestFile:
         assert "is only read: its tokens are lines of files" in done.stderr
         assert done.stderr.count("\n") == 1
 
+    def test_a_removed_line_ends_its_sessions(self, file_proxy, lines, echoing):
+        other = TOKEN.replace("8", "9")
+        lines.write_text(f"{TOKEN}: 127.0.0.1:{echoing.port}\n{other}: 127.0.0.1:{echoing.port}\n")
+        before = file_proxy.settled()
+        first, second = (WebSocket(file_proxy.port, f"/?token={token}") for token in (TOKEN, other))
+        with first, second:
+            assert enter(first) == enter(second) == SERVER_INIT
+            time.sleep(1.0)  # while the proxy looks at both lines
+            lines.write_text(f"{other}: 127.0.0.1:{echoing.port}\n")
+            removed = time.monotonic()
+            first.until_close()
+            assert time.monotonic() - removed < WITHDRAWAL_S
+            assert (first.close_code, first.close_reason) == (1008, CloseReason.REVOKED.sentence)
+            record = file_proxy.next_record(before)
+            assert (record["token"], record["close_reason"]) == (hash_token(TOKEN)[:8], "revoked")
+            with WebSocket(file_proxy.port, f"/?token={TOKEN}") as late:
+                assert refusal(late) == CloseReason.TOKEN_UNKNOWN.sentence
+            second.send(cut_text(b"still there"))
+            assert second.receive(len(cut_text(b"still there"))) == cut_text(b"still there")
+
+    def test_a_file_that_is_missing_for_a_while_ends_no_session(self, file_proxy, lines, echoing):
+        text = f"{TOKEN.replace('8', '7')}: 127.0.0.1:{echoing.port}\n"
+        lines.write_text(text)
+        with WebSocket(file_proxy.port, f"/?token={TOKEN.replace('8', '7')}") as client:
+            assert enter(client) == SERVER_INIT
+            lines.unlink()
+            until(lambda: "No such file or directory" in file_proxy.log, "the missing file in the log")
+            lines.write_text(text)
+            time.sleep(1.0)
+            client.send(cut_text(b"still there"))
+            assert client.receive(len(cut_text(b"still there"))) == cut_text(b"still there")
+
 
 class TestComputeApi:
     @staticmethod
@@ -106,6 +147,21 @@ class TestComputeApi:
         assert TOKEN not in cloud_proxy.log
         assert "geheim" not in cloud_proxy.log
 
+    def test_it_is_not_listed(self, cloud_proxy):
+        done = run("consoleproxy", "--config-file", cloud_proxy.config, "console", "list")
+        assert done.returncode == 1
+        assert "cannot be listed: nova's compute API does not tell its tokens" in done.stderr
+        assert done.stderr.count("\n") == 1
+        bearer = "Host: h\r\nAuthorization: Bearer the-key\r\nConnection: close\r\n\r\n"
+        status, _, body = http(cloud_proxy.api_port, f"GET /v1/consoles HTTP/1.1\r\n{bearer}")
+        assert status == 501
+        message = "The tokens of this store are nova's, which does not tell which there are."
+        assert json.loads(body) == {"notImplemented": {"code": 501, "message": message}}
+        remote = ["--api", f"http://127.0.0.1:{cloud_proxy.api_port}", "--api-token-file", cloud_proxy.folder / "key"]
+        done = run("consoleproxy", "--config-file", cloud_proxy.config, "console", "list", *remote)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert f"answers 501: {message}" in done.stderr
+
     @pytest.mark.parametrize(
         ("status", "reason"), [(404, CloseReason.TOKEN_UNKNOWN), (403, CloseReason.INTERNAL)], ids=str
     )
@@ -118,7 +174,7 @@ class TestComputeApi:
             assert refusal(client) == reason.sentence
         assert cloud_proxy.next_record(before)["close_reason"] == reason.value
 
-    def test_a_target_that_is_another_machines_by_now(self, cloud_proxy, echoing):
+    def test_nova_A03_a_target_that_is_another_machines_by_now(self, cloud_proxy, echoing):
         self.machine(cloud_proxy, echoing.port - 1)
         connections, before = echoing.connections, cloud_proxy.settled()
         with WebSocket(cloud_proxy.port, f"/?token={TOKEN}") as client:

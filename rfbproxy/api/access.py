@@ -93,10 +93,14 @@ class Access:
 
 
 def weaknesses(file: Path) -> Iterator[str]:
-    """What is weak about a file that can be used."""
-    if file.stat().st_mode & S_IROTH:
+    """What is weak about a file that can be used; nothing where it has just gone, which whoever uses it finds out."""
+    try:
+        mode, token = file.stat().st_mode, file.read_bytes().partition(b"\n")[0].strip()
+    except OSError:
+        return
+    if mode & S_IROTH:
         yield f"every user of this machine can read the token in {file}: chmod o= it"
-    if len(file.read_bytes().partition(b"\n")[0].strip()) < _LEAST:
+    if len(token) < _LEAST:
         yield f"the token in {file} has less than {_LEAST} bytes: it can be guessed"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rfbproxy.errors import ConfigError, ConsoleProxyError, StoreError, StoreReadOnly
+from rfbproxy.errors import ConfigError, ConsoleProxyError, StoreError, StoreReadOnly, StoreUnlisted
 
 NAMES = {
     400: "badRequest",
@@ -43,6 +43,8 @@ def fault_of(error: ConsoleProxyError) -> Fault:
         return error
     if isinstance(error, StoreReadOnly):
         return Fault(403, "The tokens of this store are nova's, which are only read here.")
+    if isinstance(error, StoreUnlisted):
+        return Fault(501, "The tokens of this store are nova's, which does not tell which there are.")
     if isinstance(error, StoreError):
         return Fault(503, "The token store fails.")
     if isinstance(error, ConfigError):

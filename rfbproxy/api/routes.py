@@ -157,7 +157,8 @@ _NOVA = (
 )  # fmt: skip
 _OURS = (
     Route("POST", "/v1/consoles", "Create a console", create_console, "Created", "CreateConsole", None, (403,)),
-    Route("GET", "/v1/consoles", "List the consoles that can be opened now", list_consoles, "Consoles"),
+    Route("GET", "/v1/consoles", "List the consoles that can be opened now", list_consoles, "Consoles", None,
+          None, (501,)),
     Route("DELETE", "/v1/consoles/{id}", "Withdraw a console", delete_console, "Revoked", None, None, (403,)),
     Route("POST", "/v1/consoles/revoke", "Withdraw consoles by token, instance or id", revoke, "Revoked", "Revoke",
           None, (403,)),

@@ -16,7 +16,8 @@ from rfbproxy.client.factory import source_of
 from rfbproxy.client.tls import TLS_HANDSHAKE, inside_tls
 from rfbproxy.client.waiting_room import Place, WaitingRoom
 
-IDLE_S = 30.0  # of a connection between its bytes, so of a request's head and body too
+IDLE_S = 30.0  # of a connection between its bytes
+STRANGER_S = 30.0  # for a connection to bring a good token, head and body of the request included
 
 
 class ApiSite(Site):
@@ -95,20 +96,19 @@ class ApiConnection(Protocol):
         self._source = source
         self._place = Place(listener.waiting_room, self.abort)
         self._channel = channel
-        channel.admitted = self._place.leave
+        channel.admitted = self._admit
         self._gone = gone
         self._owner: IProtocol | None = None
         self._deadline: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
-        """Wait for the first byte."""
+        """Wait for a good token."""
         self._place.take(self._source)
-        self._deadline = self._listener.clock.callLater(IDLE_S, self._too_late)
+        self._deadline = self._listener.clock.callLater(STRANGER_S, self._too_late)
 
     def dataReceived(self, data: bytes) -> None:
         """Pass on; the first byte tells to whom."""
         if self._owner is None:
-            self._stop_waiting()
             tls = self._listener.tls if data[0] == TLS_HANDSHAKE else None
             self._owner = self._channel if tls is None else inside_tls(self._channel, tls, self._listener.clock)
             self._owner.makeConnection(self.transport)
@@ -126,6 +126,10 @@ class ApiConnection(Protocol):
         """Drop the connection."""
         if self.transport is not None:
             self.transport.abortConnection()  # type: ignore[attr-defined]
+
+    def _admit(self) -> None:
+        self._stop_waiting()
+        self._place.leave()
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:

@@ -1,12 +1,13 @@
 """One kind of listener: the first bytes of a client tell how it comes in.
 
 A load balancer may say first who its client is (PROXY protocol). An HTTP head is read by a small reader with limits.
-`Upgrade: websocket` on any path goes to Autobahn, everything else to the pages, one request at a time: a proxy in front
-may reuse a connection that served pages for a WebSocket.
+`Upgrade: websocket` on any path opens a WebSocket, everything else goes to the pages, one request at a time: a proxy in
+front may reuse a connection that served pages for a WebSocket.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import cast
 
 from twisted.internet.interfaces import (
@@ -33,7 +34,7 @@ from rfbproxy.client.request import ConsoleRequest, token_of
 from rfbproxy.client.tls import TLS_HANDSHAKE, inside_tls
 from rfbproxy.client.tls_only import check_plain
 from rfbproxy.client.waiting_room import Place, WaitingRoom, crowd_out
-from rfbproxy.client.websocket import ClientWebSocketFactory, opening_handshake
+from rfbproxy.client.websocket import WebSocketStream, opening_handshake
 from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.stream import ClientStream
 from rfbproxy.tls import tls_failure
@@ -55,8 +56,8 @@ class Listener:
     Attributes:
         open_console: told of every client that asks for a console, once its stream is open.
         pages: what plain HTTP gets.
-        websockets: speaks WebSocket.
         head_timeout_s: seconds within which a request's head must be there.
+        ping_interval_s: seconds between the pings of a WebSocket.
         trusted_proxies: whether an address may say who its client is (PROXY protocol, `X-Forwarded-*`, `Forwarded`).
         clock: the reactor.
         tls: the TLS side of clients that come in encrypted; None: there is no certificate.
@@ -69,8 +70,8 @@ class Listener:
 
     open_console: OpenConsole
     pages: Site
-    websockets: ClientWebSocketFactory
     head_timeout_s: float
+    ping_interval_s: float
     trusted_proxies: Callable[[str], bool]
     clock: IReactorTime
     tls: IOpenSSLServerConnectionCreator | None = None
@@ -264,18 +265,24 @@ class ClientConnection(Protocol):
         if head.has_body:
             raise HttpError(400 if head.method in PAGE_METHODS else 405, "No request here has a body.")
         if head.wants_websocket:
-            handshake = opening_handshake(head)
-            request = self._console_request("websocket", head)
-            websocket = self._listener.websockets.build(lambda stream: self._open_console(request, stream))
-            rest = bytes(self._unheard)
-            self._unheard.clear()
-            self._hand_over(websocket, handshake + rest)
+            self._open_websocket(head)
         else:
             self._set_deadline(PAGE_TIMEOUT_S)
             client = self._client
             self._page = PageChannel(self._listener.pages, self._served, client.source, prefix=client.prefix.encode())
             self._page.makeConnection(self.transport)
             self._page.dataReceived(head.raw)
+
+    def _open_websocket(self, head: RequestHead) -> None:
+        answer = opening_handshake(head)
+        request = self._console_request("websocket", head)
+        stream = WebSocketStream(self._listener.ping_interval_s, self._listener.clock)
+        rest = bytes(self._unheard)
+        self._unheard.clear()
+        self.transport.write(answer)  # type: ignore[union-attr]
+        self._hand_over(stream)
+        self._open_console(request, stream)
+        stream.dataReceived(rest)
 
     def _open_connect(self, head: RequestHead) -> None:
         asked = read_connect(head)
@@ -315,10 +322,10 @@ class ClientConnection(Protocol):
 
     def _open_console(self, request: ConsoleRequest, stream: ClientStream) -> None:
         stream.on_authorised = self._place.leave
-        self._place.drop = lambda: crowd_out(stream)
+        self._place.drop = partial(crowd_out, stream)
         self._listener.open_console(request, stream)
 
-    def _hand_over(self, protocol: IProtocol, data: bytes) -> None:
+    def _hand_over(self, protocol: IProtocol, data: bytes = b"") -> None:
         self._set_deadline(None)
         self._owner = protocol
         protocol.makeConnection(self.transport)  # type: ignore[arg-type]

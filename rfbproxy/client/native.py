@@ -1,6 +1,7 @@
 """Native VNC viewers: raw RFB from the first byte, with TLS and the token inside it (VeNCrypt)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IHandshakeListener, IReactorTime
@@ -119,7 +120,7 @@ class NativeConnection(Protocol):
         self._stream = stream = NativeStream(self._listener.clock, tls)
         stream.protocol.makeConnection(cast(Any, self.transport))
         stream.on_authorised = self._place.leave
-        self._place.drop = lambda: crowd_out(stream)
+        self._place.drop = partial(crowd_out, stream)
         self._listener.open_console(ConsoleRequest(WAY_IN, self._source, token=None, encrypted=True), stream)
         if data:
             self.dataReceived(data)

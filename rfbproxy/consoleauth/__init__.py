@@ -1,9 +1,9 @@
 """Console tokens: what they are, the URLs that carry them, and the store that keeps them.
 
 `token`, `access_url`, `sealing` and `grants` are plain values and functions. `store` says what a store is, and
-`stores` knows them all by their addresses: `sql` (with `schema`, `database`, `engine`, `postgresql`, `sessions`,
-`spice_sessions`), `compute_api` and `token_file` (both `foreign`, with their `state` in a database). They are
-synchronous, as the command line uses them, which has `vmware_ports` too; `threaded` puts one behind threads for the
+`stores` knows them all by their addresses: `sql` (with `schema`, `database`, `engine`, `postgresql`, `leftovers`,
+`sessions`, `spice_sessions`), `compute_api` and `token_file` (both `foreign`, with their `state` in a database). They
+are synchronous, as the command line uses them, which has `vmware_ports` too; `threaded` puts one behind threads for the
 service, and alone knows Twisted, so it is imported by its own name. `session`, `service` and `cli` may import from
 here; `client` and `target` do not. Imports only `rfbproxy.errors` and `rfbproxy.secret`.
 """

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from rfbproxy.consoleauth.foreign import ForeignStore
+from rfbproxy.consoleauth.state import GRANT_KEPT_S
 from rfbproxy.consoleauth.store import ConsoleTokens
 from rfbproxy.consoleauth.token import ConsoleToken, hash_token, new_token
-from rfbproxy.errors import ConfigError, StoreError
+from rfbproxy.errors import ConfigError, StoreError, StoreUnlisted
 
 ANSWER_TIMEOUT_S = 2.5  # for each of up to three requests: keystone's versions, its login, and nova's answer
 MICROVERSION = "2.99"  # tells the TLS port of spice-direct consoles; 2025.1
@@ -93,9 +94,14 @@ class ComputeApi(ForeignStore):
         """Refuse.
 
         Raises:
-            StoreError: always.
+            StoreUnlisted: always.
         """
-        raise StoreError(f"token store {self.name} does not tell which tokens there are")
+        raise StoreUnlisted(f"token store {self.name} cannot be listed: nova's compute API does not tell its tokens")
+
+    def purge(self, now: int) -> int:
+        """Delete what is dead of the sessions, and what is kept of tokens that must have expired by now (0)."""
+        self._state.purge(now, lambda hashes: hashes, GRANT_KEPT_S + self._ttl)
+        return 0
 
     def _ask(self, token: str) -> Mapping[str, Any] | None:
         """What nova says of a token; None: there is no such, or it has expired."""

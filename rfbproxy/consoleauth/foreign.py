@@ -94,9 +94,8 @@ class ForeignStore(ABC):
         self._refuse()
 
     def purge(self, now: int) -> int:
-        """Delete what is dead of the sessions; the tokens are left to their owner (0)."""
-        self._state.sessions.purge(now)
-        self._state.spice_sessions.purge(now)
+        """Delete what is dead of the sessions, and what is kept of tokens that are gone; nothing of the owner's (0)."""
+        self._state.purge(now, self._withdrawn)
         return 0
 
     def _withdrawn(self, token_hashes: Collection[str]) -> Collection[str]:

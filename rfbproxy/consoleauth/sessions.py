@@ -1,21 +1,24 @@
 """Live sessions of all proxies that share a store: who is where, and how any of them is told to end.
 
 A proxy tells of its sessions every moment, and is told which of them are to end. One that tells nothing for
-`ALIVE_S` is dead, and so are its sessions. `now` is Unix seconds, by clocks that agree to within a few seconds.
+`ALIVE_S` is dead, and so are its sessions; if it was only cut off, it tells of them again, and hears what it missed.
+`now` is Unix seconds, by clocks that agree to within a few seconds.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, null, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rfbproxy.consoleauth.database import Database
 from rfbproxy.consoleauth.schema import GRANTS, PROXIES, SESSIONS, TOKENS, USES
+from rfbproxy.errors import StoreError
 
 ALIVE_S = 20  # how long a proxy lives that tells nothing
 BEAT_S = 5  # between notes of a proxy's being alive, and of what its sessions have relayed
+CUT_OFF_S = 86400  # how long a dead proxy may still come back and hear which of its sessions are to end
 RECONNECT_S = 30  # how long a one-time token may be used again after its session, by the same client
 REVOKED, POLICY = "revoked", "policy"  # why a session is to end, in the words of the audit record
 
@@ -67,20 +70,23 @@ class SessionTable:
     Args:
         database: one that has the tables already.
         withdrawn: which of these token hashes are no tokens any more: their sessions end, if their time is not up.
-        told_of_withdrawals: whether whoever withdraws a token ends its sessions himself, so that only those that begin
-            in that moment are to be looked after.
+        beside_tokens: whether the tokens are in the same database, and ours.
     """
 
-    def __init__(self, database: Database, withdrawn: Withdrawn, *, told_of_withdrawals: bool) -> None:
+    def __init__(self, database: Database, withdrawn: Withdrawn, *, beside_tokens: bool) -> None:
         self._database = database
         self._withdrawn = withdrawn
-        self._told_of_withdrawals = told_of_withdrawals
+        self._beside_tokens = beside_tokens
 
     def tell(self, proxy: str, sessions: Mapping[str, SessionRow], now: int) -> dict[str, str]:
-        """Say which sessions a proxy has, all of them; gives those that are to end, and why."""
+        """Say which sessions a proxy has, all of them; gives those that are to end, and why.
 
-        def note(connection: Connection) -> dict[str, Any]:
-            is_due = _beat(connection, proxy, now)
+        A session ends, too, whose token is gone before its time: nova deletes tokens, be they its own or ours, and
+        whoever withdraws one in the very moment in which a session begins does not see that session.
+        """
+
+        def note(connection: Connection) -> tuple[dict[str, Any], int | None]:
+            seen = _beat(connection, proxy, now)
             mine = _session.proxy == proxy
             known = {
                 row.session: row
@@ -96,26 +102,36 @@ class SessionTable:
                 connection.execute(insert(SESSIONS), new)
             changed = [
                 {"of": id_, "to_client": row.bytes_to_client, "to_target": row.bytes_to_target}
-                for id_, row in sessions.items()
+                for id_, row in sorted(sessions.items())  # in one order everywhere, so that nobody waits crosswise
                 if id_ in known
                 and (known[id_].bytes_to_client, known[id_].bytes_to_target)
                 != (row.bytes_to_client, row.bytes_to_target)
             ]
-            if is_due and changed:
+            if changed and _is_due(seen, now):
                 counting = (
                     update(SESSIONS)
                     .where(_session.session == bindparam("of"))
                     .values(bytes_to_client=bindparam("to_client"), bytes_to_target=bindparam("to_target"))
                 )
                 connection.execute(counting, changed)
-            return known
+            return known, seen
 
-        known = self._transact(note)
+        try:
+            known, seen = self._transact(note)
+        except IntegrityError as error:
+            raise StoreError(f"the session table has another proxy that is named {proxy}") from error
+        # One that was away itself knows of nobody's death: perhaps all were, and are about to tell again.
+        if seen is not None and _is_due(seen, now) and seen > now - ALIVE_S:
+            self.purge(now)
         ending = {id_: row.ending for id_, row in known.items() if row.ending is not None and id_ in sessions}
-        doubtful = sessions.keys() - (known.keys() if self._told_of_withdrawals else set())
-        hashes = {sessions[id_].token_hash for id_ in doubtful if sessions[id_].expires > now}
-        withdrawn = set(self._withdrawn(hashes)) if hashes else set()
-        return ending | {id_: REVOKED for id_ in doubtful if sessions[id_].token_hash in withdrawn}
+        hashes = {row.token_hash for row in sessions.values() if row.expires > now}
+        try:
+            withdrawn = set(self._withdrawn(hashes)) if hashes else set()
+        except StoreError:  # the tokens are elsewhere; what is to end need not wait for them
+            if not ending:
+                raise
+            withdrawn = set()
+        return {id_: REVOKED for id_, row in sessions.items() if row.token_hash in withdrawn} | ending
 
     def enter(self, row: SessionRow, now: int, *, alone: str) -> bool:
         """Let a session in that is to be the only one of its instance.
@@ -126,7 +142,7 @@ class SessionTable:
         # What has no instance is known by its token.
         same = _session.instance_uuid == row.instance if row.instance else _session.token_hash == row.token_hash
         others = and_(same, _session.session != row.id, _session.ending.is_(null()), _lives(now))
-        if self._told_of_withdrawals:
+        if self._beside_tokens:
             lock = select(TOKENS.c.id).where(TOKENS.c.instance_uuid == row.instance)
         else:  # the tokens are elsewhere, with what says whose they are
             lock = select(GRANTS.c.token_hash)
@@ -220,12 +236,17 @@ class SessionTable:
         return self._database.transact(forget)
 
     def purge(self, now: int) -> None:
-        """Forget the proxies that are dead, with their sessions."""
-        dead = select(_proxy.proxy).where(_proxy.seen <= now - ALIVE_S)
+        """Forget the proxies that are dead, with their sessions; those that are to end are kept for `CUT_OFF_S`."""
+        is_dead, is_forgotten = _proxy.seen <= now - ALIVE_S, _proxy.seen <= now - CUT_OFF_S
+        dead, forgotten = select(_proxy.proxy).where(is_dead), select(_proxy.proxy).where(is_forgotten)
+        with self._database.reading() as connection:
+            if connection.execute(dead.limit(1)).first() is None:
+                return
 
         def forget(connection: Connection) -> None:
-            connection.execute(delete(SESSIONS).where(_session.proxy.in_(dead)))
-            connection.execute(delete(PROXIES).where(_proxy.seen <= now - ALIVE_S))
+            gone = or_(_session.proxy.in_(forgotten), and_(_session.proxy.in_(dead), _session.ending.is_(null())))
+            connection.execute(delete(SESSIONS).where(gone))
+            connection.execute(delete(PROXIES).where(is_dead, _proxy.proxy.not_in(select(_session.proxy))))
 
         self._database.transact(forget)
 
@@ -237,14 +258,19 @@ class SessionTable:
             return self._database.transact(work)
 
 
-def _beat(connection: Connection, proxy: str, now: int) -> bool:
-    """Note that a proxy is alive, unless that was done just now; says whether."""
+def _beat(connection: Connection, proxy: str, now: int) -> int | None:
+    """Note that a proxy is alive, unless that was done just now; gives when it was noted before, None: never."""
     mine = _proxy.proxy == proxy
-    seen = connection.execute(select(_proxy.seen).where(mine)).scalar()
+    seen: int | None = connection.execute(select(_proxy.seen).where(mine)).scalar()
     if seen is None:
         connection.execute(insert(PROXIES).values(proxy=proxy, seen=now))
-    elif seen <= now - BEAT_S:
+    elif _is_due(seen, now):
         connection.execute(update(PROXIES).where(mine).values(seen=now))
+    return seen
+
+
+def _is_due(seen: int | None, now: int) -> bool:
+    """Whether a proxy is to note that it is alive."""
     return seen is None or seen <= now - BEAT_S
 
 

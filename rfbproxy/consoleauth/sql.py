@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from rfbproxy.consoleauth.database import Database
 from rfbproxy.consoleauth.grants import grant_row, read_grant
-from rfbproxy.consoleauth.schema import GRANTS, OURS, REQUIRED, SESSIONS, TOKENS, USES
+from rfbproxy.consoleauth.leftovers import PURGED_AT_ONCE, forget, forget_gone
+from rfbproxy.consoleauth.schema import GRANTS, OURS, REQUIRED, SESSIONS, TOKENS
 from rfbproxy.consoleauth.sessions import SessionTable, end_sessions
 from rfbproxy.consoleauth.spice_sessions import SpiceSessionTable
 from rfbproxy.consoleauth.state import State
@@ -20,7 +21,7 @@ from rfbproxy.consoleauth.store import ConsoleTokens
 from rfbproxy.consoleauth.token import ConsoleToken, Grant, hash_token
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, TokenInUse
 
-PURGED_AT_ONCE = 500
+CLOCKS_S = 10  # how long an expired token is kept, so that a proxy whose clock is late does not take it for withdrawn
 
 T = TypeVar("T")
 
@@ -207,16 +208,19 @@ class SqlStore:
         return self._database.transact(lambda connection: connection.execute(moving).rowcount)
 
     def purge(self, now: int) -> int:
-        """Delete the tokens that are no longer valid, and return how many; nova's are left to nova (0).
+        """Delete the tokens that expired `CLOCKS_S` ago, and return how many; nova's are left to nova (0).
 
-        What is dead of the sessions goes too, uncounted.
+        What is dead of the sessions goes too, and what is kept of tokens that nova has deleted; uncounted.
         """
         opened = self._opened()
-        if opened.sessions is not None:
-            opened.sessions.purge(now)
-        if opened.spice_sessions is not None:
-            opened.spice_sessions.purge(now)
-        return sum(self._purged(now)) if opened.ours else 0
+        if opened.state is not None:
+            opened.state.purge(now, self._withdrawn)
+        if not opened.ours:
+            return 0
+        self.sessions.purge(now)
+        self.spice_sessions.purge(now)
+        forget_gone(self._database, self._withdrawn)
+        return sum(self._purged(now - CLOCKS_S))
 
     def _purged(self, now: int) -> Iterator[int]:
         """Delete the expired tokens in transactions of a bounded size, so that nobody else waits long."""
@@ -262,7 +266,7 @@ class SqlStore:
             raise StoreError(f"token store {database.name}: {TOKENS.name} lacks the columns {sorted(missing)}")
         columns = tuple(column for column in TOKENS.c if column.name in present)
         if not novas:
-            sessions = SessionTable(database, self._withdrawn, told_of_withdrawals=True)
+            sessions = SessionTable(database, self._withdrawn, beside_tokens=True)
             return _Opened(columns, True, None, sessions, SpiceSessionTable(database))
         if self._state is None:
             return _Opened(columns, False, None, None, None)
@@ -281,9 +285,7 @@ def _delete(connection: Connection, which: ColumnElement[bool], known: Collectio
     Args:
         known: their hashes, where they are known without a look at the tokens.
     """
-    hashes = known if known is not None else select(TOKENS.c.token_hash).where(which)
-    for table in (GRANTS, USES):
-        connection.execute(delete(table).where(table.c.token_hash.in_(hashes)))
+    forget(connection, known if known is not None else select(TOKENS.c.token_hash).where(which))
     return connection.execute(delete(TOKENS).where(which)).rowcount
 
 

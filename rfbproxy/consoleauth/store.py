@@ -42,7 +42,11 @@ class Store(Protocol):
         """The token with its grant, be it valid or not; None where there is none."""
 
     def list(self, now: int) -> ConsoleTokens:
-        """The tokens valid now, the first to expire first, with empty grants."""
+        """The tokens valid now, the first to expire first, with empty grants.
+
+        Raises:
+            StoreUnlisted: their owner does not tell.
+        """
 
     def create(self, token: str, console: ConsoleToken, now: int) -> None:
         """Store a token with its grant.

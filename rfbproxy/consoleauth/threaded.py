@@ -14,7 +14,7 @@ from rfbproxy.consoleauth.sessions import SessionRow, SessionTable
 from rfbproxy.consoleauth.spice_sessions import ChannelRow, Location, SpiceClaim, SpiceSessionTable
 from rfbproxy.consoleauth.store import Store
 from rfbproxy.consoleauth.token import ConsoleToken
-from rfbproxy.errors import StoreError, StoreReadOnly, TokenInUse
+from rfbproxy.errors import StoreError, StoreReadOnly, StoreUnlisted, TokenInUse
 
 MAX_WAITING = 1000
 
@@ -127,7 +127,7 @@ class ThreadedStore:
 
 def _is_the_stores(error: BaseException | None) -> bool:
     """Whether the store failed, and was not asked for what it rightly refuses."""
-    return isinstance(error, StoreError) and not isinstance(error, StoreReadOnly | TokenInUse)
+    return isinstance(error, StoreError) and not isinstance(error, StoreReadOnly | StoreUnlisted | TokenInUse)
 
 
 class _InSessions(Protocol):

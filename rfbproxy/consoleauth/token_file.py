@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from ipaddress import IPv6Address
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from urllib.parse import unquote, urlsplit
 
 from rfbproxy.consoleauth.foreign import ForeignStore
@@ -57,7 +57,7 @@ class TokenFile(ForeignStore):
         super().__init__(f"file://{path}", state_url)
         self._path = Path(path)
         self._report = report
-        self._turn = Lock()
+        self._turn = RLock()
         self._signature: Signature | None = None
         self._targets: dict[str, Target] = {}  # by hash
         self._reported: frozenset[tuple[Path, int, str]] = frozenset()
@@ -86,7 +86,10 @@ class TokenFile(ForeignStore):
         return [_console_token(token_hash, target, Grant()) for token_hash, target in self._read().items()]
 
     def _withdrawn(self, token_hashes: Collection[str]) -> Collection[str]:
-        return set(token_hashes) - self._read().keys()
+        """See `ForeignStore`; none while somebody may still be writing the file."""
+        with self._turn:
+            targets, is_settled = self._read(), self._signature is not None
+        return set(token_hashes) - targets.keys() if is_settled else ()
 
     def _read(self) -> dict[str, Target]:
         """The targets by hash, as the files are now."""

@@ -45,7 +45,7 @@ async def authorise(
     try:
         token = await store.find(request.token)
     except StoreError as error:
-        raise Refused(CloseReason.INTERNAL, f"token store: {error}") from error
+        raise Refused(CloseReason.INTERNAL, str(error)) from error
     if token is None:
         bad_tokens.deny(request.source, request.token, CloseReason.TOKEN_UNKNOWN, now)
         raise Refused(CloseReason.TOKEN_UNKNOWN, "the token is not in the store")

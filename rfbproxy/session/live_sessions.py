@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
@@ -47,8 +47,10 @@ class LiveSessions:
         self._proxy = proxy
         self._live: dict[str, Live] = {}
         self._owes = False  # whether the store knows of sessions that have ended
+        self._fails = False  # whether the store did when it was told last
         self._telling = LoopingCall(self._tell)
         self._telling.clock = clock
+        self._told: Deferred[LoopingCall] = succeed(self._telling)  # once nothing is being told
 
     async def enter(self, live: "Live") -> None:
         """A session begins; `leave` must follow.
@@ -70,16 +72,15 @@ class LiveSessions:
         if live.is_over:  # while the store was asked
             self.leave(live)
         if not self._telling.running:
-            self._telling.start(LOOK_S, now=True)
+            self._told = self._telling.start(LOOK_S, now=True)
 
     async def stop(self) -> None:
         """No session lives any more: tell so, and look no more."""
         if self._telling.running:
             self._telling.stop()
-        if self._owes:
-            telling = Deferred.fromCoroutine(self._tell())
-            with suppress(DeferredTimeout):  # then the heartbeat that stays away tells
-                await telling.addTimeout(STOP_S, self._clock)
+        telling = Deferred.fromCoroutine(self._tell_the_end())
+        with suppress(DeferredTimeout):  # then the heartbeat that stays away tells
+            await telling.addTimeout(STOP_S, self._clock)
 
     def leave(self, live: "Live") -> None:
         """A session has ended."""
@@ -98,6 +99,11 @@ class LiveSessions:
     async def _leave(self, token_hash: str, id_: str) -> None:
         await self._store.leave(token_hash, id_, self._now)
 
+    async def _tell_the_end(self) -> None:
+        await self._told
+        if self._owes:
+            await self._tell()
+
     async def _tell(self) -> None:
         if not self._live and not self._owes:
             if self._telling.running:
@@ -109,8 +115,13 @@ class LiveSessions:
             ending = await self._store.tell(self._proxy(), rows, self._now)
         except StoreError as error:
             self._owes = True
-            _log.warn("the session table does not know of {count} sessions: {error}", count=len(rows), error=error)
+            if not self._fails:
+                _log.warn("the session table does not know of {count} sessions: {error}", count=len(rows), error=error)
+            self._fails = True
             return
+        if self._fails:
+            _log.info("the session table knows of all {count} sessions again", count=len(rows))
+        self._fails = False
         for id_, word in ending.items():
             if live := self._live.get(id_):
                 live.end(_ENDINGS.get(word, _ENDINGS[CloseReason.REVOKED.value]))

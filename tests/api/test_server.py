@@ -10,7 +10,7 @@ from twisted.logger import globalLogPublisher
 from rfbproxy.api.faults import Fault
 from rfbproxy.api.json_body import BODY_LIMIT, read_json
 from rfbproxy.errors import StoreError, StoreReadOnly
-from tests.api.conftest import TOKEN, read_answer
+from tests.api.conftest import TOKEN, AbortableTransport, read_answer
 from tests.api.test_nova_routes import is_fault
 
 PATHS = ["/v1/consoles", "/v1/sessions", "/servers/i/action", "/v2.1/os-console-auth-tokens/x", "/nonsense", "//", "*x"]
@@ -151,6 +151,19 @@ def test_a_silent_connection_is_dropped(api):
     assert transport.aborted
 
 
+def test_whoever_brings_no_token_is_dropped_however_slowly_it_talks(api):
+    transport = AbortableTransport()
+    connection = api.factory.buildProtocol(None)
+    connection.makeConnection(transport)
+    connection.dataReceived(b"GET /v1/consoles HTTP/1.1\r\nHost: api\r\n")
+    for _ in range(29):
+        api.clock.advance(1)
+        connection.dataReceived(b"x: y\r\n")
+    assert not transport.aborted
+    api.clock.advance(1)
+    assert transport.aborted
+
+
 def test_a_store_that_fails_is_not_the_callers_fault(api, logged):
     def fail(*arguments):
         raise StoreError("token store postgresql://db: the disk is full")
@@ -222,6 +235,58 @@ def test_headers_that_are_no_text(api, name):
         sent = f"GET {path} HTTP/1.1\r\nConnection: close\r\nX-Auth-Token: {TOKEN}\r\n".encode()
         transport = api.send(sent + name.encode() + b": \x84\xff\r\n\r\n")
         assert read_answer(transport.value()).status in (200, 400, 401, 404)
+
+
+def test_guessing_gets_slower_and_asking_again_does_not(api):
+    def waits(token):
+        sent = f"GET /v1/consoles HTTP/1.1\r\nHost: api\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+        transport = api.send(sent.encode())
+        waited = 0.0
+        while not transport.value():
+            api.clock.advance(0.01)
+            waited += 0.01
+        return read_answer(transport.value()).status, waited
+
+    for _ in range(20):
+        assert waits("an old one")[1] < 0.2, "a client that does not know of the new token is no guesser"
+    for number in range(100):
+        status, waited = waits(f"guess {number}")
+        assert status == 401
+    assert waited > 0.4, "one after the other, two a second"
+    status, waited = waits(TOKEN)
+    assert (status, waited > 0.4) == (200, True), "the wait does not tell whether a token is good"
+
+
+def test_whoever_has_the_token_is_no_stranger(api):
+    room = api.factory._listener.waiting_room
+    transport = api.send(f"GET /v1/consoles HTTP/1.1\r\nHost: a\r\nX-Auth-Token: {TOKEN}\r\n\r\n".encode())
+    assert transport.value().startswith(b"HTTP/1.1 200 ")
+    assert len(room) == 0
+    api.send(b"GET /v1/consoles HTTP/1.1\r\nHost: a\r\nX-Auth-Token: wrong\r\n\r\n")
+    assert len(room) == 1
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 2\r\nContent-Length: 3", b"Content-Length: +2",
+                                    b"Content-Length: 2\r\nTransfer-Encoding: chunked", b"Content-Length: 2, 2",
+                                    b"Transfer-Encoding: chunked, identity", b"Transfer-Encoding : chunked",
+                                    ])  # fmt: skip
+def test_no_request_is_smuggled_in_another(api, length):
+    inner = f"POST /v1/consoles/revoke HTTP/1.1\r\nHost: a\r\nX-Auth-Token: {TOKEN}\r\n\r\n".encode()
+    head = f"POST /v1/consoles/revoke HTTP/1.1\r\nHost: a\r\nX-Auth-Token: {TOKEN}\r\n".encode()
+    said = api.send(head + length + b"\r\n\r\n" + inner).value()
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("headers", [["Origin: https://evil.example", "Cookie: token=" + TOKEN],
+                                     ["Host: rebound.example"], ["Sec-Fetch-Site: cross-site"],
+                                     ["Authorization: Basic dXNlcjpwYXNz"]])  # fmt: skip
+def test_what_a_browser_brings_by_itself_opens_nothing(api, headers):
+    for method in ("GET", "POST", "DELETE", "OPTIONS"):
+        answer = api.ask(method, "/v1/consoles", b"{}" if method == "POST" else None, token=None, headers=headers)
+        assert answer.status == 401
+        assert not any(name.startswith("access-control") for name in answer.headers)
+    assert api.ask("OPTIONS", "/v1/consoles", headers=headers).status == 405
 
 
 JSON = st.recursive(

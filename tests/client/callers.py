@@ -14,7 +14,6 @@ from rfbproxy.client.factory import ClientFactory
 from rfbproxy.client.folders import Folders
 from rfbproxy.client.listener import Listener
 from rfbproxy.client.pages import Pages, PageSite
-from rfbproxy.client.websocket import ClientWebSocketFactory
 from tests.client import frames
 
 PING_INTERVAL_S = 25.0
@@ -88,8 +87,8 @@ def make_listener(
         **{
             "open_console": lambda request, stream: opened.append((request, stream)),
             "pages": PageSite(pages, reactor=clock),
-            "websockets": ClientWebSocketFactory(PING_INTERVAL_S, clock),
             "head_timeout_s": HEAD_TIMEOUT_S,
+            "ping_interval_s": PING_INTERVAL_S,
             "trusted_proxies": lambda source: source == "198.51.100.1",
             "clock": clock,
         }

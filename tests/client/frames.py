@@ -32,7 +32,8 @@ def frame(
     head += length.to_bytes(size_of_length, "big") if size_of_length else b""
     if masked:
         head += mask
-        payload = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+        repeated = (mask * (len(payload) // 4 + 1))[: len(payload)]
+        payload = (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(len(payload), "big")
     return head + payload
 
 

@@ -1,3 +1,4 @@
+import pytest
 from twisted.internet.task import Clock
 
 from rfbproxy.client.probe import MemoryTransport, websocket_opens
@@ -15,10 +16,15 @@ def test_a_listener_for_encrypted_clients_only_works_too():
     assert websocket_opens(make_listener(tls_only=True))
 
 
-def test_a_listener_that_opens_no_websocket_is_found_out():
-    listener = make_listener()
-    listener.websockets.versions = [8]
-    assert not websocket_opens(listener)
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: other\r\n\r\n"])
+def test_a_listener_that_opens_no_websocket_is_found_out(answer, monkeypatch):
+    monkeypatch.setattr("rfbproxy.client.listener.opening_handshake", lambda head: answer)
+    assert not websocket_opens(make_listener())
+
+
+def test_a_listener_that_refuses_websockets_is_found_out(monkeypatch):
+    monkeypatch.setattr("rfbproxy.client.websocket.VERSIONS", (8,))
+    assert not websocket_opens(make_listener())
 
 
 def test_the_transport_in_memory_does_what_protocols_ask_of_it():

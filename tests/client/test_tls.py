@@ -184,7 +184,7 @@ def test_a_violation_inside_tls_is_told_and_closed(pem):
     (close,) = parse(caller.heard())
     assert close.payload[:2] == (1002).to_bytes(2, "big")
     caller.say(frame(b"after") * 100)
-    assert caller.stream._protocol.data == b""
+    assert caller.stream.frames._partial == b""
     caller.lose()
 
 

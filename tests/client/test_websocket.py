@@ -2,8 +2,9 @@ import pytest
 
 from rfbproxy.client.http_head import HeadReader, HttpError
 from rfbproxy.client.listener import LINGER_S
-from rfbproxy.client.websocket import CLOSE_TIMEOUT_S, FRAME_LIMIT, MESSAGE_LIMIT, opening_handshake
+from rfbproxy.client.websocket import CLOSE_TIMEOUT_S, opening_handshake
 from rfbproxy.reasons import CloseReason, Refused
+from rfbproxy.websocket import FRAME_LIMIT, MESSAGE_LIMIT
 from tests.client.callers import PING_INTERVAL_S, Caller, CongestedConnection, Console, Listening
 from tests.client.frames import (
     BINARY,
@@ -19,6 +20,7 @@ from tests.client.frames import (
     upgrade,
 )
 from tests.cuts import segmentations
+from tests.websocket.violations import VIOLATIONS
 
 TARGET_CLOSED = closing(1000, "Target closed")
 
@@ -53,7 +55,7 @@ class Producer:
 
 @pytest.mark.parametrize("version", ["13", "8"])
 def test_versions_13_and_8(version):
-    assert f"Sec-WebSocket-Version: {version}\r\n".encode() in handshake(version=version)
+    assert handshake(version=version).startswith(b"HTTP/1.1 101 ")
 
 
 @pytest.mark.parametrize("version", [None, "", "7", "14", "0", "x", "13, 8", "+13", "9" * 5000])
@@ -80,13 +82,6 @@ def test_a_key_or_version_that_comes_twice_is_400():
     for extra in ("Sec-WebSocket-Key: a", "Sec-WebSocket-Version: 8"):
         with pytest.raises(HttpError, match="came 2 times"):
             handshake(extra=(extra,))
-
-
-def test_nothing_but_the_handshake_reaches_autobahn():
-    made = handshake(target="/?token=SECRET", origin="null", extra=("Cookie: SECRET", "Sec-WebSocket-Extensions: x"))
-    assert b"SECRET" not in made
-    assert b"null" not in made
-    assert b"Extensions" not in made
 
 
 # The answer
@@ -120,7 +115,13 @@ def test_nova_W29_subprotocols(offered, echoed):
 
 def test_the_answer_tells_nothing_of_the_software():
     console = Caller()
-    console.send(upgrade(extra=("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",)))
+    console.send(
+        upgrade(
+            target="/?token=SECRET",
+            origin="null",
+            extra=("Cookie: SECRET", "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"),
+        )
+    )
     lines = console.received().decode().split("\r\n")
     assert sorted(line.split(":")[0] for line in lines[1:-2]) == ["Connection", "Sec-WebSocket-Accept", "Upgrade"]
 
@@ -175,37 +176,6 @@ def test_what_is_sent_is_binary_messages():
 
 # Violations: one close frame with the code, the end for the session, nothing kept, then the end of the connection
 
-VIOLATIONS = {
-    "text": (frame(b"hi", opcode=TEXT), 1003),
-    "text in fragments": (frame(b"h", opcode=TEXT, fin=False) + frame(b"i", opcode=CONTINUATION), 1003),
-    "text that is not UTF-8": (frame(b"\xff", opcode=TEXT), 1003),
-    "empty text": (frame(b"", opcode=TEXT), 1003),
-    "unmasked": (frame(b"hi", masked=False), 1002),
-    "reserved bit": (frame(b"hi", rsv=4), 1002),
-    "reserved bits, and unmasked": (frame(b"hi", rsv=7, masked=False), 1002),
-    "reserved data opcode": (frame(b"hi", opcode=3), 1002),
-    "reserved control opcode": (frame(b"hi", opcode=11), 1002),
-    "fragmented ping": (frame(b"hi", opcode=PING, fin=False), 1002),
-    "long ping": (frame(b"a" * 126, opcode=PING), 1002),
-    "endless ping": (frame(b"a" * 100, opcode=PING, claimed=2**62), 1002),
-    "continuation of nothing": (frame(b"hi", opcode=CONTINUATION), 1002),
-    "message inside a message": (frame(b"", fin=False) + frame(b""), 1002),
-    "length not the shortest, 16 bits": (frame(b"hi", size_of_length=2), 1002),
-    "length not the shortest, 64 bits": (frame(b"hi", size_of_length=8), 1002),
-    "length of 2^63": (frame(b"hi", claimed=2**63), 1002),
-    "length of 2^63-1": (frame(b"hi", claimed=2**63 - 1), 1009),
-    "frame beyond its limit": (frame(b"", claimed=FRAME_LIMIT + 1), 1009),
-    "close with one byte": (frame(b"\x03", opcode=8), 1002),
-    "close with 999": (close_frame(999), 1002),
-    "close with 1005": (close_frame(1005), 1002),
-    "close with 1006": (close_frame(1006), 1002),
-    "close with 2000": (close_frame(2000), 1002),
-    "close with 5000": (close_frame(5000), 1002),
-    "close with a reason that is not UTF-8": (close_frame(1000, b"\xff"), 1007),
-    "close with half a character": (close_frame(1000, b"\xc3"), 1007),
-    "long close": (close_frame(1000, b"a" * 124), 1002),
-}
-
 
 @pytest.mark.parametrize("case", VIOLATIONS)
 def test_a_violation(case):
@@ -242,9 +212,9 @@ def test_a_violation_keeps_nothing_of_what_follows():
     console.send(frame(b"", opcode=PING, claimed=2**62))
     for _ in range(100):
         console.send(b"a" * 65536)
-    protocol = console.stream._protocol
-    assert protocol.data == b""
-    assert not protocol.control_frame_data
+    reader = console.stream.frames
+    assert reader._control == reader._partial == b""
+    assert reader.controls == []
 
 
 def test_a_message_beyond_its_limit_by_fragments_is_1009():

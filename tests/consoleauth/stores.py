@@ -1,17 +1,20 @@
 """Stores, and what is done to them behind their backs. A place is an SQLite file, or the URL of a database."""
 
 import contextlib
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy
 
+from rfbproxy.consoleauth.grants import grant_row
+from rfbproxy.consoleauth.schema import GRANTS
 from rfbproxy.consoleauth.sql import SqlStore
-from rfbproxy.consoleauth.token import hash_token, new_token
+from rfbproxy.consoleauth.token import Grant, hash_token, new_token
 from rfbproxy.errors import StoreError
 from tests.consoleauth.test_token import console_token
 
 NOW = 1_700_000_000
-
+KEPT = ("console_grants", "console_uses")  # beside tokens
 
 # What the databases say of a table that is not there, or of a column
 NO_TABLE = "no such table|does not exist|doesn't exist"
@@ -54,6 +57,14 @@ def create(store, token=None, **fields):
     console = console_token(**{"token_hash": hash_token(token), "expires": NOW + 10} | fields)
     store.create(token, console, NOW)
     return token, console
+
+
+def keep_grant(place, token, now, **grant):
+    """Put a grant beside a token that is somebody else's."""
+    made = datetime.fromtimestamp(now, UTC).replace(tzinfo=None)
+    row = {"token_hash": hash_token(token), "created_at": made, **grant_row(token, Grant(**grant))}
+    with _connected(place) as connection:
+        connection.execute(GRANTS.insert(), row)
 
 
 def refused(url, state_url=None):

@@ -9,17 +9,19 @@ import pytest
 from rfbproxy.consoleauth import compute_api
 from rfbproxy.consoleauth.compute_api import ComputeApi
 from rfbproxy.consoleauth.sessions import REVOKED
+from rfbproxy.consoleauth.state import GRANT_KEPT_S
 from rfbproxy.consoleauth.token import ConsoleToken, Grant, hash_token
 from rfbproxy.consoleauth.vmware_ports import VmwarePorts
-from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly
+from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, StoreUnlisted
 from tests.consoleauth.openstack import openstack
-from tests.consoleauth.stores import NOW, opened
+from tests.consoleauth.stores import KEPT, NOW, keep_grant, opened, rows
 from tests.consoleauth.test_sessions import row, tell
 from tests.consoleauth.test_token import console_token
 
 TOKEN = "8f14e45f-ceea-467f-a2b5-1d1a4b1f0c11"
 VNC = {"instance_uuid": "i", "host": "node1", "port": 5900, "internal_access_path": None}
 FAILS_WITHIN_S = 9.0
+TTL = 600
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def store(cloud, tmp_path):
 
 @contextlib.contextmanager
 def closing(cloud, tmp_path, **login):
-    store = ComputeApi(cloud.url, f"sqlite:///{tmp_path}/state.sqlite", cloud.login | login, 600, lambda: NOW + 0.5)
+    store = ComputeApi(cloud.url, f"sqlite:///{tmp_path}/state.sqlite", cloud.login | login, TTL, lambda: NOW + 0.5)
     store.open()
     try:
         yield store
@@ -241,9 +243,18 @@ class TestStore:
         for call in calls:
             with pytest.raises(StoreReadOnly, match="is only read: its tokens are nova's"):
                 call()
-        with pytest.raises(StoreError, match="does not tell which tokens there are"):
+        with pytest.raises(StoreUnlisted, match=r"cannot be listed: nova's compute API does not tell its tokens"):
             store.list(NOW)
         assert store.purge(NOW) == 0
+
+    def test_grants_are_kept_while_their_tokens_may_be_valid(self, store, tmp_path):
+        state = tmp_path / "state.sqlite"
+        keep_grant(state, TOKEN, NOW, one_time=True)
+        assert store.find(TOKEN).grant.one_time
+        assert store.sessions.use(hash_token(TOKEN), "a", "192.0.2.7/32", NOW)
+        for late, left in ((GRANT_KEPT_S + TTL - 1, 1), (GRANT_KEPT_S + TTL, 1), (GRANT_KEPT_S + TTL, 0)):
+            store.purge(NOW + late)
+            assert [rows(state, f"SELECT count(*) FROM {table}") for table in KEPT] == [[(left,)]] * 2
 
     def test_sessions_are_kept_and_end_by_command_alone(self, store, cloud):
         session = row("a", store.find(TOKEN), type="novnc", client="192.0.2.7")

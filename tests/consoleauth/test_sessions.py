@@ -3,9 +3,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import delete, func, select
 
-from rfbproxy.consoleauth.sessions import ALIVE_S, BEAT_S, POLICY, RECONNECT_S, REVOKED, SessionRow, worker_of
-from rfbproxy.consoleauth.sql import SqlStore
+from rfbproxy.consoleauth.schema import PROXIES, SESSIONS, TOKENS
+from rfbproxy.consoleauth.sessions import (
+    ALIVE_S,
+    BEAT_S,
+    CUT_OFF_S,
+    POLICY,
+    RECONNECT_S,
+    REVOKED,
+    SessionRow,
+    worker_of,
+)
+from rfbproxy.consoleauth.sql import CLOCKS_S, SqlStore
+from rfbproxy.errors import StoreError
 from tests.consoleauth.stores import NOW, create, opened, run
 from tests.consoleauth.test_sql import novas  # noqa: F401 - a fixture
 
@@ -66,6 +78,11 @@ def listed(store, now=NOW):
     return [session.id for session in store.sessions.list(now)]
 
 
+def count(store, table):
+    with store.own_database.reading() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar()
+
+
 class TestTell:
     def test_every_proxy_knows_of_all_sessions(self, one, other, token):
         first, second = row("a", token), row("b", token, B, started="2026-11-27T00:00:01.000Z")
@@ -106,6 +123,21 @@ class TestTell:
         assert tell(one, row("a", token), now=NOW + ALIVE_S) == {}
         assert listed(other, NOW + ALIVE_S) == ["a"]
 
+    def test_a_living_proxy_forgets_the_dead(self, one, other, token):
+        tell(one, row("a", token))
+        for now in range(NOW, NOW + ALIVE_S + BEAT_S, BEAT_S):
+            tell(other, row("b", token, B), now=now, proxy=B)
+            assert count(one, SESSIONS) == (2 if now < NOW + ALIVE_S else 1)
+        assert count(one, PROXIES) == 1
+
+    def test_one_that_was_away_itself_forgets_nobody(self, one, other, token):
+        tell(one, row("a", token))
+        tell(other, row("b", token, B), proxy=B)
+        tell(other, row("b", token, B), now=NOW + ALIVE_S, proxy=B)
+        assert count(one, SESSIONS) == 2
+        assert tell(one, row("a", token), now=NOW + ALIVE_S) == {}
+        assert sorted(listed(other, NOW + ALIVE_S)) == ["a", "b"]
+
 
 class TestEnd:
     def test_by_its_id(self, one, other, token):
@@ -130,7 +162,8 @@ class TestEnd:
 
     def test_by_withdrawing_a_token_that_has_expired_and_is_purged(self, one, other, token):
         tell(one, row("a", token))
-        other.purge(token.expires)
+        other.purge(token.expires + CLOCKS_S)
+        assert one.list(0) == []
         assert tell(one, row("a", token), now=token.expires) == {}, "a session outlives its token's time"
         assert other.revoke(instance_uuid=token.instance_uuid) == 0
         assert tell(one, row("a", token)) == {"a": REVOKED}
@@ -139,6 +172,42 @@ class TestEnd:
         other.revoke(token_hash=token.token_hash)
         assert tell(one, row("a", token)) == {"a": REVOKED}
         assert tell(one, row("b", token), now=token.expires) == {}, "which is not told from purged"
+
+    def test_one_whose_token_nova_deletes_from_our_table(self, one, token):
+        _, another = create(one, instance_uuid="another")
+        sessions = [row("a", token), row("b", another)]
+        assert tell(one, *sessions) == {}
+        of_token = delete(TOKENS).where(TOKENS.c.token_hash == token.token_hash)
+        one.own_database.transact(lambda connection: connection.execute(of_token))
+        assert tell(one, *sessions) == {"a": REVOKED}
+
+    def test_one_of_a_proxy_that_was_cut_off_meanwhile(self, one, other, token):
+        back = NOW + ALIVE_S
+        tell(one, row("a", token), row("b", token))
+        other.sessions.end("a", NOW)
+        other.purge(back)
+        assert listed(other, back) == []
+        assert tell(one, row("a", token), row("b", token), now=back) == {"a": REVOKED}
+        assert sorted(listed(other, back)) == ["a", "b"]
+
+    def test_one_of_a_proxy_that_never_comes_back_is_forgotten_in_the_end(self, one, other, token):
+        tell(one, row("a", token))
+        other.sessions.end("a", NOW)
+        other.sessions.purge(NOW + CUT_OFF_S - 1)
+        assert (count(other, SESSIONS), count(other, PROXIES)) == (1, 1)
+        other.sessions.purge(NOW + CUT_OFF_S)
+        assert (count(other, SESSIONS), count(other, PROXIES)) == (0, 0)
+
+    def test_one_though_the_store_of_its_token_fails(self, novas, tmp_path):  # noqa: F811
+        with opened(novas, tmp_path / "state.sqlite") as store:
+            token = store.find("N")
+            sessions = [row("a", token), row("b", token)]
+            tell(store, *sessions)
+            novas.rename(tmp_path / "elsewhere")
+            store.sessions.end("a", NOW)
+            assert tell(store, *sessions) == {"a": REVOKED}
+            with pytest.raises(StoreError, match="the file is gone"):
+                tell(store, sessions[1])
 
     def test_one_whose_token_nova_deletes(self, novas, tmp_path):  # noqa: F811
         with opened(novas, tmp_path / "state.sqlite") as store:

@@ -9,10 +9,10 @@ from twisted.python.failure import Failure
 
 from rfbproxy.consoleauth import threaded
 from rfbproxy.consoleauth.spice_sessions import LIVE_S, ChannelRow, Location, SpiceClaim
-from rfbproxy.consoleauth.sql import SqlStore
+from rfbproxy.consoleauth.sql import CLOCKS_S, SqlStore
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.consoleauth.token import Grant
-from rfbproxy.errors import StoreError, StoreReadOnly, TokenInUse
+from rfbproxy.errors import StoreError, StoreReadOnly, StoreUnlisted, TokenInUse
 from rfbproxy.secret import Secret
 from tests.consoleauth.test_token import console_token
 
@@ -91,7 +91,7 @@ def test_it_answers_for_an_sql_store(reactor):
     assert reactor.result(store.find("T")) == token
     assert reactor.result(store.find("\ud800")) is None
     assert reactor.result(store.run(lambda: inner.find("T"))) == token
-    assert reactor.result(store.purge(token.expires)) == 1
+    assert reactor.result(store.purge(token.expires + CLOCKS_S)) == 1
     assert reactor.result(store.find("T")) is None
     reactor.result(store.stop())
     inner.close()
@@ -225,7 +225,13 @@ def test_calls_are_timed_and_failures_of_the_store_told_apart(reactor):
         in_memory = False
 
         def find(self, token):
-            raise {"down": StoreError, "nova's": StoreReadOnly, "there": TokenInUse, "bug": KeyError}[token]("x")
+            raise {
+                "down": StoreError,
+                "nova's": StoreReadOnly,
+                "many": StoreUnlisted,
+                "there": TokenInUse,
+                "bug": KeyError,
+            }[token]("x")
 
         def ping(self):
             return None
@@ -234,9 +240,9 @@ def test_calls_are_timed_and_failures_of_the_store_told_apart(reactor):
     store = ThreadedStore(Refusing(), reactor, called=lambda seconds, failed: told.append((seconds, failed)))
     store.start()
     reactor.result(store.ping())
-    for token in ("down", "nova's", "there", "bug"):
+    for token in ("down", "nova's", "many", "there", "bug"):
         with pytest.raises((StoreError, KeyError)):
             reactor.result(store.find(token))
     store.stop()
-    assert [failed for _, failed in told] == [False, True, False, False, False]
+    assert [failed for _, failed in told] == [False, True, False, False, False, False]
     assert all(0 <= seconds < 5 for seconds, _ in told)

@@ -2,13 +2,15 @@ import os
 
 import pytest
 
+from rfbproxy.consoleauth import token_file
 from rfbproxy.consoleauth.sessions import ALIVE_S, REVOKED
 from rfbproxy.consoleauth.spice_sessions import SpiceClaim
+from rfbproxy.consoleauth.state import GRANT_KEPT_S
 from rfbproxy.consoleauth.token import ConsoleToken, Grant, hash_token
 from rfbproxy.consoleauth.token_file import NEVER, TokenFile
 from rfbproxy.consoleauth.vmware_ports import VmwarePorts
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly
-from tests.consoleauth.stores import NOW, opened
+from tests.consoleauth.stores import KEPT, NOW, keep_grant, opened, rows
 from tests.consoleauth.test_sessions import row, tell
 from tests.consoleauth.test_token import console_token
 
@@ -237,10 +239,19 @@ class TestStore:
 
 
 class TestSessions:
-    def test_a_session_ends_when_its_line_is_removed(self, store, lines):
+    @pytest.fixture(autouse=True)
+    def settled(self, monkeypatch):
+        """As if every change were long ago."""
+        monkeypatch.setattr(token_file, "_SETTLED_NS", -(10**12))
+
+    def test_a_session_ends_when_its_line_is_removed(self, store, lines, monkeypatch):
         lines.write_text("one: node1:5900\ntwo: node1:5901\n")
         sessions = [row(name, store.find(name), type="", instance="") for name in ("one", "two")]
         assert tell(store, *sessions) == {}
+        with monkeypatch.context() as changing:
+            changing.setattr(token_file, "_SETTLED_NS", 10**12)
+            lines.write_text("")
+            assert tell(store, *sessions) == {}, "somebody may still be writing"
         lines.write_text("two: node1:5901\n")
         assert tell(store, *sessions) == {"one": REVOKED}
 
@@ -258,6 +269,25 @@ class TestSessions:
         tell(store, row("one", store.find("one"), type="", instance=""))
         assert store.purge(NOW + ALIVE_S) == 0
         assert store.sessions.list(NOW) == []
+
+    def test_what_is_kept_of_lines_that_are_gone_goes_a_day_later(self, store, lines, tmp_path):
+        state = tmp_path / "state.sqlite"
+        for token in ("one", "two"):
+            keep_grant(state, token, NOW, one_time=True)
+            assert store.sessions.use(hash_token(token), token, "192.0.2.7/32", NOW)
+        lines.write_text("two: node1:5901\n")
+        late = NOW + GRANT_KEPT_S
+        for now, left in ((late - 1, 2), (late, 2), (late, 1), (late, 1)):
+            store.purge(now)
+            assert [rows(state, f"SELECT count(*) FROM {table}") for table in KEPT] == [[(left,)]] * 2
+        assert store.find("two").grant == Grant(one_time=True)
+
+    def test_what_is_kept_of_a_line_that_comes_back_stays(self, store, lines, tmp_path):
+        keep_grant(tmp_path / "state.sqlite", "one", NOW, one_time=True)
+        for text in ("", "one: node1:5901\n", "", "one: node1:5901\n"):
+            lines.write_text(text)
+            store.purge(NOW + GRANT_KEPT_S)
+        assert store.find("one").grant == Grant(one_time=True)
 
     def test_ports_of_vmware_machines_are_beside_them(self, store):
         assert VmwarePorts(store.own_database).allocate("a", "node1", [5900]) == 5900

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy
@@ -213,6 +214,18 @@ def failing(call):
     return str(caught.value)
 
 
+def all_at_once(count, call):
+    """What calls give that begin together."""
+    meeting = threading.Barrier(count)
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(call, [meeting] * count))
+
+
+def hold_a_connection(store, meeting):
+    with store._database.reading():
+        meeting.wait(10)
+
+
 class TestFailure:
     def test_a_stopped_server_and_its_return(self, server, store):
         token, console = create(store)
@@ -230,6 +243,20 @@ class TestFailure:
         server.stop()
         server.start()
         assert store.find(token) == console
+
+    def test_a_restart_costs_no_call_however_many_connections_it_broke(self, server, store):
+        token, console = create(store)
+        pool = store._database._engine.pool
+        all_at_once(engine.CONNECTIONS, lambda meeting: hold_a_connection(store, meeting))
+        assert pool.checkedin() == engine.CONNECTIONS
+        server.stop()
+        server.start()
+
+        def use(meeting):
+            meeting.wait(10)
+            return store.find(token), store.move(console.instance_uuid, console.host)
+
+        assert all_at_once(engine.CONNECTIONS, use) == [(console, 1)] * engine.CONNECTIONS
 
     def test_a_frozen_server_and_its_return(self, server, store):
         token, console = create(store)

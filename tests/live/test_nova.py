@@ -243,3 +243,36 @@ def test_nova_withdraws_what_we_give_out(reader: Nova, config: Path) -> None:
     assert reader.ask("validate", made["token"]) is None
     listed = json.loads(run(*command, "list").stdout)["consoles"]
     assert made["instance"] not in [row["instance"] for row in listed]
+
+
+def test_nova_ends_the_sessions_of_what_we_give_out(reader: Nova, folder: Path, echoing: Target) -> None:
+    """Nova deletes rows of the table that it knows; what we keep beside them goes with the next purge."""
+    url = f"sqlite:///{folder}/ours.sqlite"
+    proxy = Proxy("on-ours", folder, ["twistd", "-n", "consoleproxy"], options=f"[consoleauth]\nconnection = {url}")
+    try:
+        made, other = proxy.create(echoing.port, None, "--one-time"), proxy.create(echoing.port, None, "--one-time")
+        clients = [WebSocket(proxy.port, f"/?token={console.token}") for console in (made, other)]
+        with clients[0] as client, clients[1] as bystander:
+            enter(client)
+            enter(bystander)
+            time.sleep(1.5)  # while the proxy looks at both tokens at least once
+            known = len(proxy.records())
+            reader.ask("clean_instance", made.instance)
+            withdrawn = time.monotonic()
+            client.until_close()
+            assert time.monotonic() - withdrawn < WITHDRAWAL_S
+            assert client.close_reason == CloseReason.REVOKED.sentence
+            assert proxy.next_record(known, made.token_id)["close_reason"] == CloseReason.REVOKED.value
+            check_echo(bystander, b"not meant")
+        store = SqlStore(url)
+        store.open()
+        store.purge(int(time.time()))
+        store.close()
+        for table in ("console_grants", "console_uses"):
+            with create_engine(url).connect() as connection:
+                kept = set(connection.exec_driver_sql(f"SELECT token_hash FROM {table}").scalars())
+            assert hash_token(made.token) not in kept
+            assert hash_token(other.token) in kept
+        proxy.check_secrets_kept()
+    finally:
+        assert proxy.process.stop() == 0

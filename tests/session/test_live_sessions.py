@@ -113,7 +113,7 @@ def test_sessions_live_on_while_the_store_is_down(bench, log):
     bench.store.down = False
     bench.clock.advance(LOOK_S)
     assert bench.told[-1] == ["b"]
-    assert sum(event["log_level"].name == "warn" for event in log) == 2
+    assert [event["log_level"].name for event in log] == ["warn", "info"]
     bench.live.leave(second)
     bench.clock.pump([LOOK_S] * 2)
     assert bench.clock.getDelayedCalls() == []
@@ -190,6 +190,20 @@ def test_the_end_of_the_service(bench):
     assert stopped.called
     assert bench.told == [["a"], []]
     assert bench.clock.getDelayedCalls() == []
+
+
+def test_at_the_end_it_is_told_once_it_has_heard_what_it_is_being_told(bench):
+    first, answer = bench.session(), Deferred()
+    tell, bench.store.tell = bench.store.tell, lambda *_: answer
+    bench.enter(first)
+    bench.store.tell = tell
+    bench.live.leave(first)
+    stopped = Deferred.fromCoroutine(bench.live.stop())
+    assert not stopped.called
+    assert bench.told == []
+    answer.callback({})
+    assert stopped.called
+    assert bench.told == [[]]
 
 
 def test_it_waits_for_no_store_that_is_silent(bench):
