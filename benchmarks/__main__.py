@@ -9,12 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from benchmarks import page
 from benchmarks.measuring import Figures, Play
 from benchmarks.peers import Peer, check_load_generator
-from benchmarks.processes import BenchmarkError, file_limit
+from benchmarks.processes import BenchmarkError, file_limit, processors
 from benchmarks.scenes import PEERS, SCENES, Scene
 from benchmarks.tables import Rounds
 
@@ -29,7 +30,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         check_load_generator()
         bench = Bench(arguments.peers and arguments.peers.split(","), quick=arguments.quick)
-        results = {scene.name: bench.play(scene, arguments.repeat or (1 if arguments.quick else 3)) for scene in chosen}
+        results = {scene.name: bench.play(scene, arguments.repeat or (1 if arguments.quick else 5)) for scene in chosen}
     except BenchmarkError as error:
         sys.stderr.write(f"benchmarks: {error}\n")
         return 1
@@ -81,7 +82,8 @@ class Bench:
         folder = Path(tempfile.mkdtemp(prefix="bench-"))
         load = scene.quick if self._quick else scene.load
         try:
-            figures = scene.measure(Play(peer, folder, load, way=scene.way, tls=scene.tls))
+            with processors(1) if scene.on_one_processor else nullcontext():
+                figures = scene.measure(Play(peer, folder, load, way=scene.way, tls=scene.tls))
         except BenchmarkError as error:
             raise BenchmarkError(f"{error} (what was written is in {folder})") from error
         shutil.rmtree(folder, ignore_errors=True)
@@ -109,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="This proxy beside its peers.")
     parser.add_argument("--only", metavar="SCENE,…", help="these scenes alone: " + ", ".join(s.name for s in SCENES))
     parser.add_argument("--peers", metavar="PEER,…", help="these peers alone: " + ", ".join(PEERS))
-    parser.add_argument("--repeat", type=int, metavar="N", help="rounds (3; quick: 1)")
+    parser.add_argument("--repeat", type=int, metavar="N", help="rounds (5; quick: 1)")
     parser.add_argument("--quick", action="store_true", help="short loads: for a first look")
     parser.add_argument("--write", action="store_true", help="write the page and the README, as a whole run does")
     return parser

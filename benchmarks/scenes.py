@@ -40,6 +40,7 @@ class Scene:
         quick: what the load is where there is little time.
         way: of this proxy's clients; websockify's come by WebSocket, all others' speak bare RFB.
         adds_delay: whether what a peer adds to the direct way is a figure too.
+        on_one_processor: whether load and peer share one, where else the waking of idle ones would be measured.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Scene:
     way: str = "websocket"
     tls: bool = False
     adds_delay: bool = False
+    on_one_processor: bool = False
 
 
 _DOWN = Load("down", amount=2 * _GB)
@@ -78,11 +80,13 @@ SCENES = (
     Scene("up-small", "Client to server, frames of 20 bytes", _ALL,
           Load("up-small", amount=200 * 1024), Load("up-small", amount=40 * 1024), Play.small_messages),
     Scene("keys", "Keystroke there and back, nothing else to do", _ALL,
-          _KEYS, replace(_KEYS, seconds=1), Play.keystrokes, adds_delay=True),
+          _KEYS, replace(_KEYS, seconds=1), Play.keystrokes,
+          adds_delay=True, on_one_processor=True),
     Scene("keys-busy", "Keystroke there and back, among 50 painting sessions", _ALL,
           _BUSY_KEYS, replace(_BUSY_KEYS, seconds=1), lambda play: play.keystrokes_among(replace(_PAINT, seconds=60))),
     Scene("keys-tls", "Keystroke there and back in TLS", ("websockify", "haproxy", PRODUCT),
-          _KEYS, replace(_KEYS, seconds=1), Play.keystrokes, tls=True),
+          _KEYS, replace(_KEYS, seconds=1), Play.keystrokes, tls=True,
+          on_one_processor=True),
     Scene("fair", "Keystroke there and back, beside a flooded session", (PRODUCT,),
           _BUSY_KEYS, replace(_BUSY_KEYS, seconds=1), lambda play: play.keystrokes_beside_flood(_FLOOD)),
     Scene("connect", "Visits, eight at a time", _MANY, _CONNECT, replace(_CONNECT, seconds=1), Play.visits),
