@@ -1,6 +1,7 @@
 # make run    see a console: the built-in desktop, or TARGET=host:port; LISTEN=addr:port chooses the address
 # make test   everything the tests need, then all tests
 # make check  format, lint with the import law, types
+# make bench  this proxy beside its peers, into docs/reference/benchmarks.md; ARGS="--quick --only down,keys" for parts
 # make venv   prepare .venv and run nothing;  make clean  undo it all
 
 PYTHON ?= python3
@@ -9,9 +10,12 @@ BIN := $(VENV)/bin
 SHARE := $(VENV)/share/rfbproxy
 LISTEN ?= 127.0.0.1:6080
 SOURCES := $(shell find rfbproxy twisted -name '*.py' -o -path 'rfbproxy/web/*') pyproject.toml setup.py
+BENCH := .bench
+LOAD_SOURCES := $(wildcard benchmarks/load/*.c)
+CFLAGS ?= -O2 -Wall -Wextra -Wconversion -Wshadow -Werror
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv run test check clean browser debian
+.PHONY: venv run test bench check clean browser debian
 
 venv: $(VENV)/.installed browser
 
@@ -25,13 +29,27 @@ endif
 test: venv debian
 	$(BIN)/python -m pytest
 
+bench: venv
+	sh tests/live/debian.sh haproxy gcc libc6-dev libssl-dev
+	$(MAKE) --no-print-directory $(BENCH)/load $(BENCH)/.peers
+	$(BIN)/python -m benchmarks $(ARGS)
+
+$(BENCH)/load: $(LOAD_SOURCES) benchmarks/load/load.h
+	mkdir -p $(BENCH)
+	$(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) -o $@ $(LOAD_SOURCES) -lssl -lcrypto -lpthread
+
+$(BENCH)/.peers: benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH)/venv
+	$(BENCH)/venv/bin/pip install --quiet --requirement $<
+	touch $@
+
 check: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build rfbproxy.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .lab node_modules
+	rm -rf $(VENV) build rfbproxy.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .lab $(BENCH) node_modules
 	rm -f twisted/plugins/dropin.cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The Debian packages that tests/live needs: installs what is missing where it may, else says what to install and fails.
+# The Debian packages that tests/live needs, or those that are named: installs what is missing where it may, else says
+# what to install and fails.
 set -eu
 
 # the browser and its pages; machines; X desktops; an RFB 3.7 server; assembler and linker for guest.S;
@@ -21,6 +22,7 @@ spice-client-gtk virt-viewer spice-html5
 libvirt0 libxml2-utils libglib2.0-0
 postgresql mariadb-server
 python3-nova"
+[ $# = 0 ] || PACKAGES=$*
 
 is_installed() {
     [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -33,7 +35,7 @@ missing() {
 }
 
 give_up() {
-    echo "tests/live: $1; please run: apt-get install --no-install-recommends$wanted" >&2
+    echo "$0: $1; please run: apt-get install --no-install-recommends$wanted" >&2
     exit 1
 }
 
