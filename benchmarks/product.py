@@ -13,7 +13,7 @@ from benchmarks.peers import Proxy, Route
 from rfbproxy.config import Config
 from rfbproxy.issue import Console, issue
 from rfbproxy.options import GROUPS
-from rfbproxy.service import open_store
+from rfbproxy.store_options import open_store
 
 TOKEN_TTL_S = 3600
 
