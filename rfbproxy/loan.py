@@ -55,8 +55,11 @@ class Lender(Interface):
     transport: Any
 
 
+@implementer(IPushProducer)
 class Loan:
     """A socket that is out of its transport, in whose place this is.
+
+    It is the transport's producer, too, for that is told before the socket is closed, whoever closes it.
 
     Attributes:
         transport: the real one.
@@ -78,6 +81,8 @@ class Loan:
         self._lender = lender
         transport.stopReading()
         transport.stopWriting()
+        transport.unregisterProducer()
+        transport.registerProducer(self, True)
         lender.transport = self
 
     def end(self, owed: bytes = b"", *, paused: bool = False) -> None:
@@ -87,14 +92,15 @@ class Loan:
             owed: what the borrower has not sent yet.
             paused: whether the transport is to read only once it is told to.
         """
-        self._lender.transport = self.transport
-        transport, producer = self.transport, self.producer
+        transport = self._lender.transport = self.transport
+        transport.unregisterProducer()
+        transport.registerProducer(self.producer, True)
         if not paused:
             transport.resumeProducing()
         if owed:
             transport.write(owed)
-            if transport.producer is not None and not transport.producerPaused:
-                producer.resumeProducing()
+            if not transport.producerPaused:
+                self.producer.resumeProducing()
 
     def lost(self, reason: Failure) -> None:
         """Tell the transport, which has its socket again, what the borrower has seen: the connection is lost."""
@@ -111,6 +117,10 @@ class Loan:
     def resumeProducing(self) -> None:
         """See `IPushProducer`."""
         self.borrower.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """See `IPushProducer`: the transport is about to close the socket."""
+        self.borrower.give_back()
 
     def recalled(self) -> Connection:
         """The transport, which has its socket again."""

@@ -10,17 +10,19 @@ from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.loan import Framed, Loan
-from rfbproxy.session import pipes
-from rfbproxy.session.flow import FilteredFlow, Flow
+from rfbproxy.session.flow import Flow
+from rfbproxy.session.pipes import Pipe, pipes
 from rfbproxy.websocket import WebSocketError, header
 
 READ_SIZE = 64 * 1024  # bytes; where a read gets as many, many come
+COPY_SIZE = 256 * 1024  # bytes of a turn in bulk without a pipe
+FRAMES_SIZE = 8 * 1024  # bytes of a turn whose frames are short, each of which costs time
 BULK_LEAST = 32 * 1024  # bytes; where a turn in bulk gets fewer, small reads cost less
 
-_buffer = memoryview(bytearray(pipes.SIZE))  # of whichever end has its turn; nothing stays in it
+_buffer = memoryview(bytearray(COPY_SIZE))  # of whichever end has its turn; nothing stays in it
 _short_buffer = _buffer[:READ_SIZE]
+_frames_buffer = _buffer[:FRAMES_SIZE]
 
 
 class Pump(Interface):
@@ -72,7 +74,7 @@ class End:
         self._other: End = self
         self._paused = False
         self._owed = b""  # to the socket
-        self._pipe: pipes.Pipe | None = None  # whose bytes are owed after those
+        self._pipe: Pipe | None = None  # whose bytes are owed after those
         self._piped = 0  # bytes in it
         self._late = b""  # owed after them
 
@@ -170,7 +172,7 @@ class End:
         if sent < len(data):
             self._owe(bytes(data[sent:]))
 
-    def send_pipe(self, pipe: pipes.Pipe, size: int) -> None:
+    def send_pipe(self, pipe: Pipe, size: int) -> None:
         """Send all `size` bytes of a pipe, when nothing is owed."""
         self._pipe, self._piped = pipe, size
         if self._is_framed:
@@ -246,7 +248,7 @@ class OpenEnd(End):
             self._other.send(buffer[:size])
         return size
 
-    def _splice(self, pipe: pipes.Pipe) -> int:
+    def _splice(self, pipe: Pipe) -> int:
         size = 0
         try:
             size = pipe.fill(self.fileno())
@@ -262,7 +264,6 @@ class WatchedEnd(End):
     """One whose messages are followed."""
 
     __slots__ = ()
-    _flow: FilteredFlow
 
     def _read(self) -> None:
         data = self._socket.recv(READ_SIZE)
@@ -272,17 +273,13 @@ class WatchedEnd(End):
             self._pump.give_back()
 
     def _pass_on(self, data: bytes) -> None:
-        """Send what the filter lets through; in it may be what ends the relay."""
         flow = self._flow
-        try:
-            passed = flow.filter.receive_data(data)
-        except RemoteProtocolError as error:
-            self._pump.give_back()
-            flow.broke(error)
+        passed = flow.filtered(data)  # in which may be what ends the relay
+        if not passed:
             return
         if self._pump.over:
             flow.pass_on(passed)
-        elif passed:
+        else:
             flow.relayed += len(passed)
             self._other.send(passed)
 
@@ -290,14 +287,15 @@ class WatchedEnd(End):
 class FramedEnd(WatchedEnd):
     """One whose messages come in WebSocket frames."""
 
-    __slots__ = ("_framed",)
+    __slots__ = ("_framed", "_room")
 
     def __init__(self, pump: Pump, loan: Loan, flow: Flow, framed: Framed) -> None:
         super().__init__(pump, loan, flow)
         self._framed = framed
+        self._room = _frames_buffer
 
     def _read(self) -> None:
-        size = self._socket.recv_into(_short_buffer)
+        size = self._socket.recv_into(self._room)
         if not size:
             self._pump.give_back()
             return
@@ -309,8 +307,10 @@ class FramedEnd(WatchedEnd):
             framed.received(error.before)
             framed.broke(error)
             return
-        if pieces:
-            self._pass_on(b"".join(pieces))
+        data = b"".join(pieces)
+        self._room = _short_buffer if (size - len(data)) * 16 < size else _frames_buffer
+        if data:
+            self._pass_on(data)
         if framed.frames.controls:
             framed.received(())
 
@@ -319,4 +319,4 @@ def end_of(pump: Pump, loan: Loan, flow: Flow) -> End:
     """The end that a loan and its flow need."""
     if loan.framed is not None:
         return FramedEnd(pump, loan, flow, loan.framed)
-    return OpenEnd(pump, loan, flow) if flow.filter is None else WatchedEnd(pump, loan, flow)
+    return WatchedEnd(pump, loan, flow) if flow.is_watched else OpenEnd(pump, loan, flow)

@@ -52,18 +52,18 @@ class Flow:
 
     Attributes:
         relayed: bytes so far.
-        filter: what the bytes go through; None: nothing.
+        is_watched: whether it follows messages.
         blocked: whether the sink does not keep up, so that the source is paused.
         ended: whether the source has sent its last byte.
     """
 
-    __slots__ = ("_relay", "_sink", "_source", "blocked", "ended", "filter", "relayed")
+    __slots__ = ("_relay", "_sink", "_source", "blocked", "ended", "relayed")
+    is_watched = False
 
     def __init__(self, relay: Whole, source: Stream, sink: Stream) -> None:
         self._relay = relay
         self._source = source
         self._sink = sink
-        self.filter: MessageFilter | None = None
         self.relayed = 0
         self.blocked = False
         self.ended = False
@@ -75,8 +75,15 @@ class Flow:
 
     def data_received(self, data: bytes) -> None:
         """See `stream.Sink`."""
-        self.pass_on(data)
+        if self.ended:
+            return
+        if passed := self.filtered(data):
+            self.pass_on(passed)
         self._relay.passed_on()
+
+    def filtered(self, data: bytes) -> bytes:
+        """What of these bytes goes on."""
+        return data
 
     def pass_on(self, data: bytes) -> None:
         """Send what the sink is to have, unless that is over."""
@@ -121,35 +128,27 @@ class Flow:
 class FilteredFlow(Flow):
     """One whose messages are followed, and some of them held back."""
 
-    __slots__ = ("_ends",)
-    filter: MessageFilter
+    __slots__ = ("_ends", "_filter")
+    is_watched = True
 
     def __init__(
         self, relay: Whole, source: Stream, sink: Stream, message_filter: MessageFilter, ends: MessageEnds | None
     ) -> None:
         super().__init__(relay, source, sink)
-        self.filter = message_filter
+        self._filter = message_filter
         self._ends = ends
 
-    def data_received(self, data: bytes) -> None:
-        """See `stream.Sink`."""
-        if self.ended:
-            return
+    def filtered(self, data: bytes) -> bytes:
+        """See `Flow.filtered`; a source that breaks its protocol ends the relay, after what it said before that."""
         try:
-            passed = self.filter.receive_data(data)
+            return self._filter.receive_data(data)
         except RemoteProtocolError as error:
-            self.broke(error)
-            return
-        if passed:
-            self.pass_on(passed)
-        self._relay.passed_on()
+            if before := self._filter.data_to_send():
+                super().pass_on(before)
+            self._relay.source_broke(self, error)
+            return b""
 
     def pass_on(self, data: bytes) -> None:
         """See `Flow.pass_on`."""
         for piece in [data] if self._ends is None else self._ends.cut(data):
             super().pass_on(piece)
-
-    def broke(self, error: RemoteProtocolError) -> None:
-        """The filter found the source breaking its protocol: what it said before that still goes on."""
-        super().pass_on(self.filter.data_to_send())
-        self._relay.source_broke(self, error)

@@ -17,15 +17,22 @@ PATIENCE_S = 20.0
 
 
 def connected(family="tcp"):
-    """Two ends of a connection."""
+    """Two ends of a connection, between which not much is on its way."""
     if family == "unix":
-        return socket.socketpair()
+        return _limited(*socket.socketpair())
     with socket.create_server(("127.0.0.1", 0)) as server:
         one = socket.create_connection(server.getsockname())
         other, _ = server.accept()
     for end in (one, other):
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return one, other
+    return _limited(one, other)
+
+
+def _limited(*ends):
+    for end in ends:
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            end.setsockopt(socket.SOL_SOCKET, option, 200_000)
+    return ends
 
 
 class Peer:
@@ -67,8 +74,8 @@ class Peer:
             self.ended = self.reset = True
 
     @property
-    def is_done(self):
-        return not self._unsent
+    def has_unsent(self):
+        return bool(self._unsent)
 
     @property
     def frames(self):
@@ -80,7 +87,7 @@ class Peer:
         return payload(self.raw) if self._framed else bytes(self.raw)
 
     def half_close(self):
-        assert self.is_done
+        assert not self.has_unsent
         self.socket.shutdown(socket.SHUT_WR)
 
     def reset_connection(self):
@@ -139,7 +146,9 @@ class World:
 
     def settle(self):
         """Let go through whatever goes through."""
-        self.turn(60)
+        until = time.monotonic() + 0.04
+        while time.monotonic() < until:
+            self.turn(4)
 
     def adopt(self, sock, protocol):
         class One(Factory):
@@ -171,7 +180,16 @@ class Session:
     """One relay; its peers are `client` and `target`."""
 
     def __init__(
-        self, world, way="raw", family="tcp", *, client_filter=None, target_filter=None, early=(b"", b""), ping_s=1000.0
+        self,
+        world,
+        way="raw",
+        family="tcp",
+        *,
+        client_filter=None,
+        target_filter=None,
+        early=(b"", b""),
+        ping_s=1000.0,
+        started=True,
     ):
         self.world = world
         client, client_side = connected(family)
@@ -189,6 +207,10 @@ class Session:
         if any(early):
             world.settle()
         self.relay = Relay(self.client_stream, self.target_stream, client_filter, target_filter)
+        if started:
+            self.start()
+
+    def start(self):
         self.relay.start().addBoth(self.outcome.append)
 
     @property
