@@ -44,6 +44,8 @@ class Peer:
         self._framed = framed
         self._unsent = bytearray()
         self.raw = bytearray()  # what came
+        self._payload = bytearray()  # in its whole frames, the first so many bytes
+        self._parsed = 0
         self.ended = self.reset = False
         self.reading = True
 
@@ -84,7 +86,20 @@ class Peer:
     @property
     def heard(self):
         """The bytes of the stream so far; of frames, those that are whole."""
-        return payload(self.raw) if self._framed else bytes(self.raw)
+        if not self._framed:
+            return self.raw
+        raw = self.raw
+        while (at := self._parsed) + 2 <= len(raw):
+            size, start = raw[at + 1], at + 2
+            if size >= 126:
+                width = 2 if size == 126 else 8
+                size, start = int.from_bytes(raw[start : start + width], "big"), start + width
+            if start + size > len(raw):
+                break
+            if raw[at] == 0x82:
+                self._payload += raw[start : start + size]
+            self._parsed = start + size
+        return self._payload
 
     def half_close(self):
         assert not self.has_unsent
@@ -105,22 +120,6 @@ def _frame(data, **named):
 def _zero_masked(data):
     head = frame(b"", claimed=len(data), mask=bytes(4))
     return head + data
-
-
-def payload(raw):
-    """Payload of the whole binary frames of a server."""
-    found, at = [], 0
-    while at + 2 <= len(raw):
-        size, start = raw[at + 1], at + 2
-        if size >= 126:
-            width = 2 if size == 126 else 8
-            size, start = int.from_bytes(raw[start : start + width], "big"), start + width
-        if start + size > len(raw):
-            break
-        if raw[at] == 0x82:
-            found.append(bytes(raw[start : start + size]))
-        at = start + size
-    return b"".join(found)
 
 
 class World:
@@ -169,8 +168,11 @@ class World:
         self.until(self._is_idle, "the connections to end", 5.0)
         for call in self.reactor.getDelayedCalls():
             call.cancel()
-        for descriptor in self.reactor.removeAll():  # the waker
-            descriptor.connectionLost(None)
+        for waker in self.reactor.getReaders():
+            self.reactor.removeReader(waker)
+            waker.connectionLost(None)
+        if loop := getattr(self.reactor, "_asyncioEventloop", None):
+            loop.close()
 
     def _is_idle(self):
         return all(session.client_stream.lost and session.target_stream.lost for session in self.sessions)
