@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 
 from rfbproxy.errors import LocalProtocolError
+from rfbproxy.loan import Loan
 from rfbproxy.reasons import Refused
 
 BUFFER_LIMIT = 65536  # bytes kept for a session that has not asked for them yet
@@ -117,6 +118,15 @@ class Stream(ABC):
             sink.eof_received()
         if self.lost:
             sink.connection_lost()
+
+    @property
+    def has_socket(self) -> bool:
+        """Whether there is a socket that could be lent."""
+        return False
+
+    def lend(self) -> Loan | None:
+        """Lend the socket to a pump, once the stream pushes; None while there is more to do than to move bytes."""
+        return None
 
     def unread(self, data: bytes) -> None:
         """Give back bytes that `receive` gave but a handshake did not need; they come first again."""

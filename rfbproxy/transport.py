@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from rfbproxy.errors import RemoteProtocolError, SecurityFailure
+from rfbproxy.loan import Loan, has_socket, lend
 from rfbproxy.stream import Stream, TlsSide
 from rfbproxy.tls import tls_failure
 
@@ -89,6 +90,15 @@ class TransportStream(Stream):
         securing, self._securing = self._securing, None
         return securing
 
+    @property
+    def has_socket(self) -> bool:
+        """See `Stream.has_socket`."""
+        return has_socket(self.protocol.transport)
+
+    def lend(self) -> Loan | None:
+        """See `Stream.lend`."""
+        return None if self.ended or self._closing is not None else lend(self.protocol)
+
     def send(self, data: bytes) -> None:
         """See `Stream.send`."""
         self.protocol.write(data)
@@ -151,6 +161,8 @@ def end_sending(transport: ITransport | None) -> bool:
 
     A TLS transport claims to be the TCP transport under it, whose halves are not its own.
     """
+    if isinstance(transport, Loan):
+        transport = transport.recalled()
     if ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport):
         transport.loseWriteConnection()
         return True

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from rfbproxy.client.http_head import HttpError, RequestHead
+from rfbproxy.loan import Loan, has_socket, lend
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.stream import ClientStream
 from rfbproxy.transport import end_sending
@@ -143,6 +144,15 @@ class WebSocketStream(ClientStream, Protocol):
         self._say_close(header(len(payload), Opcode.CLOSE) + payload)
         self._leave()
         self.deliver_eof()
+
+    @property
+    def has_socket(self) -> bool:
+        """See `Stream.has_socket`."""
+        return has_socket(self.transport)
+
+    def lend(self) -> Loan | None:
+        """See `Stream.lend`."""
+        return lend(self, self) if self.is_up else None
 
     # What it is sent
 

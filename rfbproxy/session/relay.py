@@ -1,129 +1,18 @@
 """Desktop data both ways, after the handshakes: a `Relay` is two `Flow`s, one a direction.
 
-Memory is bounded by back-pressure: the sink's transport pauses a flow when its buffer is full, and the flow pauses its
-source. A half-close travels through: the end of one direction does not end the other.
-A direction may go through a filter that follows its messages; without one, bytes are opaque.
+Two pumps move the bytes: streams that push them (`flow`), always; and where both streams have sockets that can be
+lent, `socket_pump`, for as long as nothing happens but bytes.
+A half-close travels through: the end of one direction does not end the other.
 """
 
-from typing import Protocol as Interface
-
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
 
 from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.reasons import CloseReason
+from rfbproxy.session import socket_pump
 from rfbproxy.session.faults import client_fault, target_fault
+from rfbproxy.session.flow import FilteredFlow, Flow, MessageEnds, MessageFilter
 from rfbproxy.stream import Stream
-
-
-class MessageFilter(Interface):
-    """What follows the messages of one direction."""
-
-    def receive_data(self, data: bytes) -> bytes:
-        """Take bytes of the source, and give those that go on; raises `RemoteProtocolError`."""
-
-    def data_to_send(self) -> bytes:
-        """After an error: what goes on of the bytes before it."""
-
-
-class MessageEnds(Interface):
-    """What knows where the messages of one direction end."""
-
-    def cut(self, data: bytes) -> list[bytes]:
-        """The same bytes in pieces, of which each is sent by itself."""
-
-
-@implementer(IPushProducer)
-class Flow:
-    """One direction: what `source` sends, `sink` gets.
-
-    Attributes:
-        relayed: bytes so far.
-        blocked: whether the sink does not keep up, so that the source is paused.
-        ended: whether the source has sent its last byte.
-    """
-
-    __slots__ = ("_relay", "_sink", "_source", "blocked", "ended", "relayed")
-
-    def __init__(self, relay: "Relay", source: Stream, sink: Stream) -> None:
-        self._relay = relay
-        self._source = source
-        self._sink = sink
-        self.relayed = 0
-        self.blocked = False
-        self.ended = False
-
-    def start(self) -> None:
-        """Take over from the handshake."""
-        self._sink.feed_from(self)
-        self._source.push_to(self)
-
-    def data_received(self, data: bytes) -> None:
-        """See `stream.Sink`."""
-        if not self.ended:
-            self.relayed += len(data)
-            self._sink.send(data)
-
-    def eof_received(self) -> None:
-        """See `stream.Sink`."""
-        if not self.ended:
-            self.finish()
-            self._sink.send_eof()
-            self._relay.flow_ended(self)
-
-    def connection_lost(self) -> None:
-        """See `stream.Sink`: the other flow has lost its sink."""
-        self._relay.peer_lost(self)
-
-    def finish(self) -> None:
-        """Take nothing more from the source, which is read on all the same: it may have a close to say."""
-        self.ended = True
-        self._sink.feed_from(None)
-        self.resumeProducing()
-
-    def pauseProducing(self) -> None:
-        """See `IPushProducer`: the sink's buffer is full."""
-        if not self.blocked:
-            self.blocked = True
-            self._source.pause()
-
-    def resumeProducing(self) -> None:
-        """See `IPushProducer`: the sink's buffer is empty."""
-        if self.blocked:
-            self.blocked = False
-            self._source.resume()
-
-    def stopProducing(self) -> None:
-        """See `IPushProducer`: the sink is gone."""
-        self.pauseProducing()
-
-
-class FilteredFlow(Flow):
-    """One whose messages are followed, and some of them held back."""
-
-    __slots__ = ("_ends", "_filter")
-
-    def __init__(
-        self, relay: "Relay", source: Stream, sink: Stream, message_filter: MessageFilter, ends: MessageEnds | None
-    ) -> None:
-        super().__init__(relay, source, sink)
-        self._filter = message_filter
-        self._ends = ends
-
-    def data_received(self, data: bytes) -> None:
-        """See `stream.Sink`."""
-        if self.ended:
-            return
-        try:
-            passed = self._filter.receive_data(data)
-        except RemoteProtocolError as error:
-            super().data_received(self._filter.data_to_send())
-            self._relay.source_broke(self, error)
-            return
-        if passed:
-            for piece in [passed] if self._ends is None else self._ends.cut(passed):
-                super().data_received(piece)
 
 
 class Relay:
@@ -135,7 +24,7 @@ class Relay:
         client_ends: where that is cut, for a client that must get each message by itself.
     """
 
-    __slots__ = ("_done", "_reason", "to_client", "to_target")
+    __slots__ = ("_client", "_done", "_pump", "_reason", "_target", "_wants_sockets", "to_client", "to_target")
 
     def __init__(
         self,
@@ -145,6 +34,10 @@ class Relay:
         target_filter: MessageFilter | None = None,
         client_ends: MessageEnds | None = None,
     ) -> None:
+        self._client = client
+        self._target = target
+        self._wants_sockets = False
+        self._pump: socket_pump.SocketPump | None = None
         self.to_client = self._flow(target, client, target_filter, client_ends)
         self.to_target = self._flow(client, target, client_filter)
         self._reason: CloseReason | None = None
@@ -165,10 +58,22 @@ class Relay:
         for flow in (self.to_target, self.to_client):
             if not flow.ended:  # by what the other one found out when it started
                 flow.start()
+        self._wants_sockets = self._client.has_socket and self._target.has_socket
+        self.passed_on()
         return self._done
+
+    def passed_on(self) -> None:
+        """Bytes went through the streams: perhaps the socket pump can go on from here."""
+        flows = (self.to_target, self.to_client)
+        if self._wants_sockets and not any(flow.blocked or flow.ended for flow in flows):
+            self._pump = socket_pump.between(self._client, self.to_target, self._target, self.to_client)
+            self._wants_sockets = self._pump is None
 
     def stop(self) -> None:
         """Take nothing more from either side; what was taken is still delivered."""
+        self._wants_sockets = False
+        if self._pump is not None:
+            self._pump.give_back()
         for flow in (self.to_client, self.to_target):
             if not flow.ended:
                 flow.finish()

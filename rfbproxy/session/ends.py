@@ -1,0 +1,322 @@
+"""The two ends of a socket pump: each reads its socket for the other one, and sends what the other one has read."""
+
+from socket import MSG_MORE
+from typing import Any
+from typing import Protocol as Interface
+
+from twisted.internet import main
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IReadWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from rfbproxy.loan import Framed, Loan
+from rfbproxy.session.flow import Flow
+from rfbproxy.session.pipes import Pipe, pipes
+from rfbproxy.websocket import WebSocketError, header
+
+READ_SIZE = 64 * 1024  # bytes; where a read gets as many, many come
+COPY_SIZE = 256 * 1024  # bytes of a turn in bulk without a pipe
+FRAMES_SIZE = 8 * 1024  # bytes of a turn whose frames are short, each of which costs time
+BULK_LEAST = 32 * 1024  # bytes; where a turn in bulk gets fewer, small reads cost less
+
+_buffer = memoryview(bytearray(COPY_SIZE))  # of whichever end has its turn; nothing stays in it
+_short_buffer = _buffer[:READ_SIZE]
+_frames_buffer = _buffer[:FRAMES_SIZE]
+
+
+class Pump(Interface):
+    """What ends belong to.
+
+    Attributes:
+        over: whether the streams have their sockets again.
+    """
+
+    over: bool
+
+    def give_back(self) -> None:
+        """Let both streams have their sockets again, before this returns."""
+
+
+@implementer(IReadWriteDescriptor)
+class End:
+    """One socket: the reactor's descriptor, and the borrower of a loan.
+
+    Args:
+        flow: of what is read here.
+    """
+
+    __slots__ = (
+        "_flow",
+        "_is_framed",
+        "_late",
+        "_loan",
+        "_other",
+        "_owed",
+        "_paused",
+        "_pipe",
+        "_piped",
+        "_pump",
+        "_reactor",
+        "_socket",
+        "fileno",
+    )
+
+    def __init__(self, pump: Pump, loan: Loan, flow: Flow) -> None:
+        loan.borrower = self
+        self._pump = pump
+        self._loan = loan
+        self._flow = flow
+        self._is_framed = loan.framed is not None
+        self._reactor = loan.reactor
+        self._socket = loan.socket
+        self.fileno = loan.socket.fileno
+        self._other: End = self
+        self._paused = False
+        self._owed = b""  # to the socket
+        self._pipe: Pipe | None = None  # whose bytes are owed after those
+        self._piped = 0  # bytes in it
+        self._late = b""  # owed after them
+
+    def logPrefix(self) -> str:
+        """See `ILoggingContext`."""
+        return "relay"
+
+    def read_for(self, other: "End") -> None:
+        """Begin."""
+        self._other = other
+        self._reactor.addReader(self)
+
+    def leave_reactor(self) -> None:
+        """Be no descriptor any more."""
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+
+    def return_socket(self) -> None:
+        """Put the socket back, which the reactor does not know as this end's any more."""
+        owed, pipe = self._owed, self._pipe
+        if pipe is not None:
+            owed += pipe.read(self._piped)
+            pipes.put_back(pipe)
+        self._loan.end(owed + self._late, paused=self._paused)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The connection is lost, as the reactor or a call of the system says."""
+        self._pump.give_back()
+        if not reason.check(ConnectionDone):  # of which the transport hears by itself
+            self._loan.lost(reason)
+
+    # Reading
+
+    def doRead(self) -> Any:
+        """Read once and pass on; a turn moves no more, so that other sessions have theirs."""
+        try:
+            self._read()
+        except BlockingIOError:
+            return None
+        except OSError:
+            return main.CONNECTION_LOST
+        return None
+
+    def _read(self) -> None:
+        """Read what is there; raises `OSError` of this socket alone."""
+        raise NotImplementedError
+
+    def pauseProducing(self) -> None:
+        """See `loan.Borrower`."""
+        self._paused = True
+        if not self._pump.over:
+            self._reactor.removeReader(self)
+
+    def resumeProducing(self) -> None:
+        """See `loan.Borrower`."""
+        self._paused = False
+        if not self._pump.over:
+            self._reactor.addReader(self)
+
+    def give_back(self) -> None:
+        """See `loan.Borrower`."""
+        self._pump.give_back()
+
+    # Sending
+
+    def write(self, data: bytes) -> None:
+        """See `loan.Borrower`."""
+        if self._pump.over:
+            self._loan.transport.write(data)
+        elif self._piped:
+            self._late += data
+        elif self._owed:
+            self._owed += data
+        else:
+            self._send(data)
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Send what the other end has read, when nothing is owed."""
+        if not self._is_framed:
+            self._send(data)
+            return
+        head = header(len(data))
+        try:
+            sent = self._socket.sendmsg((head, data))
+        except OSError as error:
+            sent = self._none_sent(error)
+        if sent < len(head) + len(data):
+            self._owe(b"".join((head, data))[sent:])
+
+    def _send(self, data: bytes | memoryview) -> None:
+        try:
+            sent = self._socket.send(data)
+        except OSError as error:
+            sent = self._none_sent(error)
+        if sent < len(data):
+            self._owe(bytes(data[sent:]))
+
+    def send_pipe(self, pipe: Pipe, size: int) -> None:
+        """Send all `size` bytes of a pipe, when nothing is owed."""
+        self._pipe, self._piped = pipe, size
+        if self._is_framed:
+            self._owed = header(size)
+        try:
+            self._send_owed()
+        except OSError as error:
+            self._none_sent(error)
+        if self._piped:
+            self._owe(self._owed)
+
+    def _none_sent(self, error: OSError) -> int:
+        """The socket takes nothing now, or is lost."""
+        if not isinstance(error, BlockingIOError):
+            self.connectionLost(Failure(main.CONNECTION_LOST))
+        return 0
+
+    def _owe(self, owed: bytes) -> None:
+        """Stop the other end until what the socket did not take is gone."""
+        if not self._pump.over:
+            self._owed = owed
+            self._reactor.addWriter(self)
+            self._loan.producer.pauseProducing()
+
+    def doWrite(self) -> Any:
+        """Send what is owed."""
+        if self._pump.over:  # since this turn's read
+            return None
+        try:
+            self._send_owed()
+        except BlockingIOError:
+            return None
+        except OSError:
+            return main.CONNECTION_LOST
+        if not self._owed and not self._piped:
+            self._reactor.removeWriter(self)
+            self._loan.producer.resumeProducing()
+        return None
+
+    def _send_owed(self) -> None:
+        if self._owed:
+            self._owed = self._owed[self._socket.send(self._owed, MSG_MORE if self._piped else 0) :]
+        if self._pipe is None or self._owed:
+            return
+        while self._piped:
+            self._piped -= self._pipe.empty(self.fileno(), self._piped)
+        pipes.put_back(self._pipe)
+        self._pipe = None
+        self._owed, self._late = self._late, b""
+
+
+class OpenEnd(End):
+    """One whose bytes nobody looks at: while many come, the kernel moves them by itself."""
+
+    __slots__ = ("_is_bulk",)
+
+    def __init__(self, pump: Pump, loan: Loan, flow: Flow) -> None:
+        super().__init__(pump, loan, flow)
+        self._is_bulk = False
+
+    def _read(self) -> None:
+        pipe = pipes.take() if self._is_bulk else None
+        size = self._copy() if pipe is None else self._splice(pipe)
+        self._flow.relayed += size
+        self._is_bulk = size >= (BULK_LEAST if self._is_bulk else READ_SIZE)
+        if not size:
+            self._pump.give_back()
+
+    def _copy(self) -> int:
+        buffer = _buffer if self._is_bulk else _short_buffer
+        size = self._socket.recv_into(buffer)
+        if size:
+            self._other.send(buffer[:size])
+        return size
+
+    def _splice(self, pipe: Pipe) -> int:
+        size = 0
+        try:
+            size = pipe.fill(self.fileno())
+        finally:
+            if not size:
+                pipes.put_back(pipe)
+        if size:
+            self._other.send_pipe(pipe, size)
+        return size
+
+
+class WatchedEnd(End):
+    """One whose messages are followed."""
+
+    __slots__ = ()
+
+    def _read(self) -> None:
+        data = self._socket.recv(READ_SIZE)
+        if data:
+            self._pass_on(data)
+        else:
+            self._pump.give_back()
+
+    def _pass_on(self, data: bytes) -> None:
+        flow = self._flow
+        passed = flow.filtered(data)  # in which may be what ends the relay
+        if not passed:
+            return
+        if self._pump.over:
+            flow.pass_on(passed)
+        else:
+            flow.relayed += len(passed)
+            self._other.send(passed)
+
+
+class FramedEnd(WatchedEnd):
+    """One whose messages come in WebSocket frames."""
+
+    __slots__ = ("_framed", "_room")
+
+    def __init__(self, pump: Pump, loan: Loan, flow: Flow, framed: Framed) -> None:
+        super().__init__(pump, loan, flow)
+        self._framed = framed
+        self._room = _frames_buffer
+
+    def _read(self) -> None:
+        size = self._socket.recv_into(self._room)
+        if not size:
+            self._pump.give_back()
+            return
+        framed = self._framed
+        try:
+            pieces = framed.frames.receive(_short_buffer[:size])
+        except WebSocketError as error:
+            self._pump.give_back()
+            framed.received(error.before)
+            framed.broke(error)
+            return
+        data = b"".join(pieces)
+        self._room = _short_buffer if (size - len(data)) * 16 < size else _frames_buffer
+        if data:
+            self._pass_on(data)
+        if framed.frames.controls:
+            framed.received(())
+
+
+def end_of(pump: Pump, loan: Loan, flow: Flow) -> End:
+    """The end that a loan and its flow need."""
+    if loan.framed is not None:
+        return FramedEnd(pump, loan, flow, loan.framed)
+    return WatchedEnd(pump, loan, flow) if flow.is_watched else OpenEnd(pump, loan, flow)

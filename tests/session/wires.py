@@ -1,0 +1,225 @@
+"""A relay between real sockets in a reactor of its own, which a test turns by hand while it plays both peers."""
+
+import socket
+import time
+
+from twisted.internet.protocol import Factory
+
+from rfbproxy.client.raw import RawStream
+from rfbproxy.client.websocket import WebSocketStream
+from rfbproxy.session.relay import Relay
+from rfbproxy.transport import TransportStream
+from tests.client.frames import frame, parse
+
+WAYS = ("raw", "websocket")
+FAMILIES = ("tcp", "unix")
+PATIENCE_S = 20.0
+
+
+def connected(family="tcp"):
+    """Two ends of a connection, between which not much is on its way."""
+    if family == "unix":
+        return _limited(*socket.socketpair())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        one = socket.create_connection(server.getsockname())
+        other, _ = server.accept()
+    for end in (one, other):
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return _limited(one, other)
+
+
+def _limited(*ends):
+    for end in ends:
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            end.setsockopt(socket.SOL_SOCKET, option, 200_000)
+    return ends
+
+
+class Peer:
+    """The far end of one side, never blocking."""
+
+    def __init__(self, sock, framed):
+        sock.setblocking(False)
+        self.socket = sock
+        self._framed = framed
+        self._unsent = bytearray()
+        self.raw = bytearray()  # what came
+        self._payload = bytearray()  # in its whole frames, the first so many bytes
+        self._parsed = 0
+        self.ended = self.reset = False
+        self.reading = True
+
+    def say(self, data, **named):
+        """Send bytes of the stream, as one frame where there are frames."""
+        self.say_raw(_frame(data, **named) if self._framed else data)
+
+    def say_raw(self, data):
+        self._unsent += data
+        self.turn()
+
+    def turn(self):
+        try:
+            while self._unsent:
+                del self._unsent[: self.socket.send(self._unsent[:1_000_000])]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._unsent.clear()
+        try:
+            while self.reading and not self.ended:
+                data = self.socket.recv(1_000_000)
+                self.raw += data
+                self.ended = not data
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.ended = self.reset = True
+
+    @property
+    def has_unsent(self):
+        return bool(self._unsent)
+
+    @property
+    def frames(self):
+        return parse(bytes(self.raw))
+
+    @property
+    def heard(self):
+        """The bytes of the stream so far; of frames, those that are whole."""
+        if not self._framed:
+            return self.raw
+        raw = self.raw
+        while (at := self._parsed) + 2 <= len(raw):
+            size, start = raw[at + 1], at + 2
+            if size >= 126:
+                width = 2 if size == 126 else 8
+                size, start = int.from_bytes(raw[start : start + width], "big"), start + width
+            if start + size > len(raw):
+                break
+            if raw[at] == 0x82:
+                self._payload += raw[start : start + size]
+            self._parsed = start + size
+        return self._payload
+
+    def half_close(self):
+        assert not self.has_unsent
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset_connection(self):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        self.socket.close()
+        self.reading = False
+        self._unsent.clear()
+
+
+def _frame(data, **named):
+    """A frame whose mask is nothing where it is long: making it is not what is tested."""
+    return frame(data, **named) if len(data) < 1000 else _zero_masked(data)
+
+
+def _zero_masked(data):
+    head = frame(b"", claimed=len(data), mask=bytes(4))
+    return head + data
+
+
+class World:
+    """A reactor, and what it is turned for."""
+
+    def __init__(self, kind):
+        self.reactor = kind()
+        self._opened = []
+        self.sessions = []
+
+    def until(self, condition, what, patience_s=PATIENCE_S):
+        deadline = time.monotonic() + patience_s
+        while not condition():
+            assert time.monotonic() < deadline, f"waited {patience_s} s for {what}"
+            self.turn()
+
+    def turn(self, count=1):
+        for _ in range(count):
+            for session in self.sessions:
+                session.client.turn()
+                session.target.turn()
+            self.reactor.iterate(0.0005)
+
+    def settle(self):
+        """Let go through whatever goes through."""
+        until = time.monotonic() + 0.04
+        while time.monotonic() < until:
+            self.turn(4)
+
+    def adopt(self, sock, protocol):
+        class One(Factory):
+            noisy = False
+
+            def buildProtocol(self, addr):
+                return protocol
+
+        self.reactor.adoptStreamConnection(sock.fileno(), sock.family, One())
+        sock.close()
+
+    def close(self):
+        for session in self.sessions:
+            session.client.socket.close()
+            session.target.socket.close()
+            session.client_stream.abort()
+            session.target_stream.abort()
+        self.until(self._is_idle, "the connections to end", 5.0)
+        for call in self.reactor.getDelayedCalls():
+            call.cancel()
+        for waker in self.reactor.getReaders():
+            self.reactor.removeReader(waker)
+            waker.connectionLost(None)
+        if loop := getattr(self.reactor, "_asyncioEventloop", None):
+            loop.close()
+
+    def _is_idle(self):
+        return all(session.client_stream.lost and session.target_stream.lost for session in self.sessions)
+
+
+class Session:
+    """One relay; its peers are `client` and `target`."""
+
+    def __init__(
+        self,
+        world,
+        way="raw",
+        family="tcp",
+        *,
+        client_filter=None,
+        target_filter=None,
+        early=(b"", b""),
+        ping_s=1000.0,
+        started=True,
+    ):
+        self.world = world
+        client, client_side = connected(family)
+        target, target_side = connected(family)
+        self.client, self.target = Peer(client, way == "websocket"), Peer(target, False)
+        self.client_stream = WebSocketStream(ping_s, world.reactor) if way == "websocket" else RawStream(world.reactor)
+        self.target_stream = TransportStream(world.reactor)
+        world.adopt(client_side, self.client_stream if way == "websocket" else self.client_stream.protocol)
+        world.adopt(target_side, self.target_stream.protocol)
+        self.client_stream.is_authorised = True
+        self.client.say(early[0]) if early[0] else None
+        self.target.say(early[1])
+        self.outcome = []
+        world.sessions.append(self)
+        if any(early):
+            world.settle()
+        self.relay = Relay(self.client_stream, self.target_stream, client_filter, target_filter)
+        if started:
+            self.start()
+
+    def start(self):
+        self.relay.start().addBoth(self.outcome.append)
+
+    @property
+    def is_pumped(self):
+        return self.relay._pump is not None and not self.relay._pump.over
+
+    @property
+    def fate(self):
+        self.world.until(lambda: self.outcome, "the relay to end")
+        return self.outcome[0]
