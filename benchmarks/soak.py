@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 async def _soak(folder: Path, asked: argparse.Namespace) -> int:
     xvp_port = free_port()
-    options = f"[vnc]\nxvpvncproxy_host = 127.0.0.1\nxvpvncproxy_port = {xvp_port}\n"
+    options = f"max_connections_per_source = 0\n[vnc]\nxvpvncproxy_host = 127.0.0.1\nxvpvncproxy_port = {xvp_port}\n"
     target = Target()
     target_port = await target.listen()
     with running(folder, options, command=("consoleproxy", "serve")) as proxy:
