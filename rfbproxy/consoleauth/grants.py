@@ -34,8 +34,8 @@ def read_grant(token: str, policy: str, secrets: bytes | None) -> Grant:
     Raises:
         StoreError: the row is damaged, of another token, or says something that is unknown here.
     """
-    opened = unseal(token, bytes(secrets)) if secrets is not None else b"{}"
-    return Grant(**_values(policy, sealed=False), **_values(opened, sealed=True))
+    opened = _values(unseal(token, bytes(secrets)), sealed=True) if secrets is not None else {}
+    return Grant(**_values(policy, sealed=False), **opened)
 
 
 def _said(grant: Grant, *, sealed: bool) -> dict[str, object]:
