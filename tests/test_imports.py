@@ -108,10 +108,10 @@ def test_session_joins_what_it_is_given(module):
 
 
 @pytest.mark.parametrize("module", those("consoleauth/"))
-def test_consoleauth_knows_no_network_and_only_threaded_knows_twisted(module):
+def test_consoleauth_knows_no_network_and_only_threads_know_twisted(module):
     assert all(within(name, "rfbproxy.consoleauth", "rfbproxy.errors", "rfbproxy.secret") for name in own(module))
     assert not other(module) & {"socket", "ssl", "asyncio", "autobahn"}
-    assert ("twisted" in other(module)) <= (module == "consoleauth/threaded.py")
+    assert ("twisted" in other(module)) <= (module in ("consoleauth/threaded.py", "consoleauth/threads.py"))
 
 
 @pytest.mark.parametrize("module", those("api/"))

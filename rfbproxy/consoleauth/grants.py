@@ -13,6 +13,11 @@ from rfbproxy.consoleauth.token import Grant
 from rfbproxy.errors import StoreError
 from rfbproxy.secret import Secret
 
+_FIELDS = {
+    sealed: {field.name: field for field in fields(Grant) if field.metadata["sealed"] is sealed}
+    for sealed in (False, True)
+}
+
 
 def grant_row(token: str, grant: Grant) -> dict[str, str | bytes | None]:
     """The columns `policy` and `secrets` of a grant; without secrets the latter is null."""
@@ -29,13 +34,13 @@ def read_grant(token: str, policy: str, secrets: bytes | None) -> Grant:
     Raises:
         StoreError: the row is damaged, of another token, or says something that is unknown here.
     """
-    opened = unseal(token, bytes(secrets)) if secrets is not None else b"{}"
-    return Grant(**_values(policy, sealed=False), **_values(opened, sealed=True))
+    opened = _values(unseal(token, bytes(secrets)), sealed=True) if secrets is not None else {}
+    return Grant(**_values(policy, sealed=False), **opened)
 
 
 def _said(grant: Grant, *, sealed: bool) -> dict[str, object]:
     """The fields of one kind that are not None, as JSON has them."""
-    values = {field.name: getattr(grant, field.name) for field in fields(grant) if field.metadata["sealed"] is sealed}
+    values = {name: getattr(grant, name) for name in _FIELDS[sealed]}
     return {
         name: value.reveal() if isinstance(value, Secret) else value
         for name, value in values.items()
@@ -51,7 +56,7 @@ def _values(text: str | bytes, *, sealed: bool) -> dict[str, Any]:
         raise StoreError(f"the {part} of a console token's grant is not JSON") from None
     if not isinstance(said, Mapping):
         raise StoreError(f"the {part} of a console token's grant is not a JSON object")
-    known = {field.name: field for field in fields(Grant) if field.metadata["sealed"] is sealed}
+    known = _FIELDS[sealed]
     if unknown := said.keys() - known.keys():
         raise StoreError(f"the {part} of a console token's grant says {sorted(unknown)}, which is unknown here")
     return {name: _value(known[name], value) for name, value in said.items()}

@@ -26,6 +26,17 @@ T = TypeVar("T")
 
 _session, _proxy, _use = SESSIONS.c, PROXIES.c, USES.c
 
+# Made once, for every proxy asks them every moment.
+_TOLD = select(_session.session, _session.ending, _session.bytes_to_client, _session.bytes_to_target).where(
+    _session.proxy == bindparam("this")
+)
+_SEEN = select(_proxy.seen).where(_proxy.proxy == bindparam("this"))
+_COUNTING = (
+    update(SESSIONS)
+    .where(_session.session == bindparam("of"))
+    .values(bytes_to_client=bindparam("to_client"), bytes_to_target=bindparam("to_target"))
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
@@ -87,17 +98,9 @@ class SessionTable:
 
         def note(connection: Connection) -> tuple[dict[str, Any], int | None]:
             seen = _beat(connection, proxy, now)
-            mine = _session.proxy == proxy
-            known = {
-                row.session: row
-                for row in connection.execute(
-                    select(_session.session, _session.ending, _session.bytes_to_client, _session.bytes_to_target).where(
-                        mine
-                    )
-                )
-            }
+            known = {row.session: row for row in connection.execute(_TOLD, {"this": proxy})}
             if gone := known.keys() - sessions.keys():
-                connection.execute(delete(SESSIONS).where(mine, _session.session.in_(gone)))
+                connection.execute(delete(SESSIONS).where(_session.proxy == proxy, _session.session.in_(gone)))
             if new := [_values(sessions[id_]) for id_ in sessions.keys() - known.keys()]:
                 connection.execute(insert(SESSIONS), new)
             changed = [
@@ -108,12 +111,7 @@ class SessionTable:
                 != (row.bytes_to_client, row.bytes_to_target)
             ]
             if changed and _is_due(seen, now):
-                counting = (
-                    update(SESSIONS)
-                    .where(_session.session == bindparam("of"))
-                    .values(bytes_to_client=bindparam("to_client"), bytes_to_target=bindparam("to_target"))
-                )
-                connection.execute(counting, changed)
+                connection.execute(_COUNTING, changed)
             return known, seen
 
         try:
@@ -260,12 +258,11 @@ class SessionTable:
 
 def _beat(connection: Connection, proxy: str, now: int) -> int | None:
     """Note that a proxy is alive, unless that was done just now; gives when it was noted before, None: never."""
-    mine = _proxy.proxy == proxy
-    seen: int | None = connection.execute(select(_proxy.seen).where(mine)).scalar()
+    seen: int | None = connection.execute(_SEEN, {"this": proxy}).scalar()
     if seen is None:
         connection.execute(insert(PROXIES).values(proxy=proxy, seen=now))
     elif _is_due(seen, now):
-        connection.execute(update(PROXIES).where(mine).values(seen=now))
+        connection.execute(update(PROXIES).where(_proxy.proxy == proxy).values(seen=now))
     return seen
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from rfbproxy.consoleauth.database import Database
 from rfbproxy.consoleauth.grants import read_grant
@@ -15,6 +15,8 @@ from rfbproxy.consoleauth.token import Grant, hash_token
 from rfbproxy.errors import StoreReadOnly
 
 GRANT_KEPT_S = 86400  # at least; a grant may be here before its token is there
+
+_GRANT = select(GRANTS.c.policy, GRANTS.c.secrets).where(GRANTS.c.token_hash == bindparam("this"))
 
 
 class State:
@@ -58,9 +60,8 @@ class State:
 
     def grant(self, token: str) -> Grant:
         """The token's grant; an empty one where none was kept."""
-        query = select(GRANTS.c.policy, GRANTS.c.secrets).where(GRANTS.c.token_hash == hash_token(token))
         with self.database.reading() as connection:
-            found = connection.execute(query).mappings().first()
+            found = connection.execute(_GRANT, {"this": hash_token(token)}).mappings().first()
         return read_grant(token, found["policy"], found["secrets"]) if found is not None else Grant()
 
     def purge(self, now: int, gone: Callable[[Hashes], Hashes], kept_s: int = GRANT_KEPT_S) -> None:

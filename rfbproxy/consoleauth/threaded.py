@@ -7,12 +7,12 @@ from typing import Protocol, TypeVar
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from rfbproxy.consoleauth.engine import CONNECTIONS
 from rfbproxy.consoleauth.sessions import SessionRow, SessionTable
 from rfbproxy.consoleauth.spice_sessions import ChannelRow, Location, SpiceClaim, SpiceSessionTable
 from rfbproxy.consoleauth.store import Store
+from rfbproxy.consoleauth.threads import Threads
 from rfbproxy.consoleauth.token import ConsoleToken
 from rfbproxy.errors import StoreError, StoreReadOnly, StoreUnlisted, TokenInUse
 
@@ -46,9 +46,8 @@ class ThreadedStore:
     ) -> None:
         self._store = store
         self._called = called
-        self._reactor = reactor
         self._threads = 1 if store.in_memory else threads
-        self._pool = ThreadPool(0, self._threads, "consoleauth")
+        self._pool = Threads(reactor, self._threads, "consoleauth")
         self._unfinished = 0
         self._running = False
         self._stopped: Deferred[None] | None = None
@@ -57,7 +56,6 @@ class ThreadedStore:
 
     def start(self) -> None:
         """Let calls run."""
-        self._pool.start()
         self._running = True
 
     def stop(self) -> Deferred[None]:
@@ -106,10 +104,7 @@ class ThreadedStore:
                 raise StoreError("the token store was stopped, or the caller has gone, before its turn came")
             return function()
 
-        def done(_success: bool, outcome: T | Failure) -> None:
-            self._reactor.callFromThread(self._finish, result, outcome, begun)
-
-        self._pool.callInThreadWithCallback(done, run)
+        self._pool.call(run, lambda outcome: self._finish(result, outcome, begun))
         return result
 
     def _finish(self, result: Deferred[T], outcome: T | Failure, begun: float) -> None:
