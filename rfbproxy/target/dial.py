@@ -94,6 +94,7 @@ class _Attempt(ClientFactory):
     def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
         stream = TransportStream(self._clock)
         stream.protocol = _AttemptProtocol(stream, self.connected)
+        del self.connected
         return stream.protocol
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:  # noqa: N802
