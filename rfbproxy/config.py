@@ -378,6 +378,8 @@ class Config:
 
 def is_trusted(source: str, trusted: Sequence[Trusted]) -> bool:
     """Whether an address lies in one of the networks; a UNIX socket's peer is trusted where `unix` is."""
+    if not trusted:
+        return False
     try:
         address = ip_address(source)
     except ValueError:

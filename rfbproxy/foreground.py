@@ -3,13 +3,14 @@
 import sys
 from time import time
 
-from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.logger import globalLogBeginner
 from twisted.scripts import twistd
 
 from rfbproxy.client.folders import Protocol
 from rfbproxy.config import Address, Config
 from rfbproxy.consoleauth import SqlStore
 from rfbproxy.issue import EXPIRES_LIMIT, Console, issue
+from rfbproxy.log_text import text_observer
 from rfbproxy.service import ConsoleProxyService, make_service
 from rfbproxy.signals import install_signals
 
@@ -51,7 +52,7 @@ def view(config: Config, address: Address, console: Console) -> None:
     protocol: Protocol = "spice" if console.console_type == "spice-html5" else "vnc"
     service = make_service(config, reactor, store=store, address=address, protocol=protocol)
     issued = issue(store, console, base=_base_url(service, console.console_type), ttl=EXPIRES_LIMIT, now=int(time()))
-    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    globalLogBeginner.beginLoggingTo([text_observer(sys.stderr)], redirectStandardIO=False)
     if console.console_type == "xvpvnc":
         print(f"java -jar VncViewer.jar URL {issued.url.reveal()}", file=sys.stderr)
     install_signals(service, reactor)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sys
 from collections.abc import Mapping
 from typing import IO, Any, cast
 
@@ -10,11 +11,12 @@ from twisted.logger import (
     LegacyLogObserverWrapper,
     LogEvent,
     globalLogBeginner,
-    textFileLogObserver,
 )
 from twisted.python.logfile import LogFile
 from twisted.python.reflect import fullyQualifiedName, namedAny
 from zope.interface import provider
+
+from rfbproxy.log_text import text_observer
 
 
 class _Appending(LogFile):
@@ -27,10 +29,10 @@ class _Appending(LogFile):
 
 
 class MovableLog:
-    """The one log file of this process, opened anew on demand, for logrotate moves it away under it.
+    """The one log of this process; its file is opened anew on demand, for logrotate moves it away under it.
 
     Attributes:
-        path: to be set before the log begins; empty: there is none.
+        path: of the file, to be set before the log begins; empty: the log goes to stdout.
     """
 
     def __init__(self) -> None:
@@ -39,8 +41,10 @@ class MovableLog:
 
     def observer(self) -> ILogObserver:
         """Begin: the file is made if need be, readable by its owner alone."""
+        if not self.path:
+            return text_observer(sys.stdout)
         self._file = _Appending.fromFullPath(self.path, rotateLength=None, defaultMode=0o600)
-        return textFileLogObserver(cast(IO[str], self._file))
+        return text_observer(cast(IO[str], self._file))
 
     def reopen(self) -> None:
         """Go on under the file's own name, if it is not there any more."""
@@ -57,7 +61,7 @@ def log_as_told(twistd: Mapping[str, Any]) -> dict[str, str | None]:
     observer = twistd.get("logger")  # by now what it named
     return {
         "file": movable_log.path,
-        "observer": MOVABLE_LOG if movable_log.path else observer and fullyQualifiedName(observer),
+        "observer": MOVABLE_LOG if observer == movable_log.observer else observer and fullyQualifiedName(observer),
         "syslog": twistd.get("prefix") if twistd.get("syslog") else None,
     }
 
@@ -76,7 +80,7 @@ def begin_log(told: Mapping[str, str | None], worker: int, stdout: IO[str]) -> N
 
         observer = LegacyLogObserverWrapper(syslog.SyslogObserver(told["syslog"]).emit)  # type: ignore[arg-type]
     else:
-        observer = textFileLogObserver(stdout)
+        observer = text_observer(stdout)
 
     @provider(ILogObserver)
     def numbered(event: LogEvent) -> None:

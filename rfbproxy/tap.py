@@ -38,9 +38,10 @@ class Options(usage.Options):
             return
         if twistd.get("pidfile") == "twistd.pid":
             twistd["pidfile"] = ""
-        log = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
-        if log != "-" and not twistd.get("logger") and not twistd.get("syslog"):
-            movable_log.path = str(Path(log).absolute())
+        stays = twistd.get("nodaemon")
+        log = twistd.get("logfile") or ("-" if stays else "twistd.log")
+        if (log != "-" or stays) and not twistd.get("logger") and not twistd.get("syslog"):
+            movable_log.path = "" if log == "-" else str(Path(log).absolute())
             twistd["logger"] = MOVABLE_LOG
 
 

@@ -7,6 +7,7 @@ writes the one passes on what the client wrote into the other. A malformed value
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from twisted.logger import Logger
@@ -88,6 +89,7 @@ def address_text(text: str) -> str | None:
     return str(mapped or address)
 
 
+@lru_cache(maxsize=4096)
 def network_of(source: str) -> str:
     """What limits count as one client: an IPv4 address, or the /64 that one IPv6 client may have all to itself."""
     try:

@@ -108,11 +108,10 @@ class ClientConnection(Protocol):
         self._preface = ProxyHeaderReader() if outside is None else None
         self._owner: IProtocol | None = None  # TLS, a WebSocket, or bare RFB or SPICE; gets everything from then on
         self._page: PageChannel | None = None  # while it answers
-        self._reader = HeadReader()
+        self._reader: HeadReader | None = None  # once a head has begun
         self._unheard = bytearray()  # what came after the request that is being answered
         self._hearing = False
         self._spoken = False  # whether a byte ever came
-        self._asking = False  # whether a head has begun
         self._half_closed = False
         self._leaving = False
         self._deadline: IDelayedCall | None = None
@@ -180,7 +179,7 @@ class ClientConnection(Protocol):
         self._deadline = None
         if self._leaving or self._page is not None:
             self.abort()
-        elif self._asking:
+        elif self._reader is not None:
             self._refuse(HttpError(408, "The request did not come in time."))
         else:
             self._leave(unread=False)
@@ -232,12 +231,12 @@ class ClientConnection(Protocol):
 
     def _read(self, data: bytes) -> None:
         self._spoken = True
-        if not self._asking:
-            self._asking = True
+        if (reader := self._reader) is None:
+            reader = self._reader = HeadReader()
             self._set_deadline(self._listener.head_timeout_s)
         try:
-            for head in self._reader.receive_data(data):
-                self._unheard += self._reader.unread()
+            for head in reader.receive_data(data):
+                self._unheard += reader.unread()
                 self._serve(cast(RequestHead, head))
         except HttpError as error:
             self._refuse(error)
@@ -327,6 +326,7 @@ class ClientConnection(Protocol):
 
     def _hand_over(self, protocol: IProtocol, data: bytes = b"") -> None:
         self._set_deadline(None)
+        self._reader = None
         self._owner = protocol
         protocol.makeConnection(self.transport)  # type: ignore[arg-type]
         protocol.dataReceived(data)
@@ -334,8 +334,7 @@ class ClientConnection(Protocol):
     def _served(self) -> None:
         """A page was served and the connection stays: look again what the client wants."""
         self._page = None
-        self._reader = HeadReader()
-        self._asking = False
+        self._reader = None
         self._set_deadline(KEEP_ALIVE_S)
         self._hear()
 

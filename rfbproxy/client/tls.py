@@ -10,12 +10,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from rfbproxy.errors import ConfigError
-from rfbproxy.tls import VERSIONS, FollowedContext, attempt, trust, use_certificate
+from rfbproxy.tls import VERSIONS, FollowedContext, attempt, make_context, trust, use_certificate
 
 TLS_HANDSHAKE = 0x16  # content type of a TLS ClientHello (RFC 8446 section 5.1): the first byte of such a client
 PROTOCOL = b"http/1.1"  # of ALPN (RFC 7301)
-
-_OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -63,8 +61,8 @@ class ServerTls:
         return ""
 
     def _make_context(self) -> SSL.Context:
-        context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.set_options(_OPTIONS)
+        context = make_context(SSL.TLS_SERVER_METHOD)
+        context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
         context.set_min_proto_version(self._minimum_version)
         context.set_max_proto_version(self._maximum_version)
         context.set_session_id(b"consoleproxy")  # sessions with client certificates cannot be resumed without

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from errno import ENOSPC
 from pathlib import Path
@@ -38,6 +38,9 @@ class VisitRecord:
     power: list[str] | None = None  # requests of the xvp extension, as `policy.ClientPolicy` words them
 
 
+_FACTS = [fact.name for fact in fields(VisitRecord)]
+
+
 def utc(seconds: float) -> str:
     """Unix seconds as ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -64,7 +67,7 @@ class AuditLog:
 
     def write(self, record: VisitRecord) -> None:
         """Append one record; a failure is logged with the record, which then is in the log at least."""
-        line = json.dumps(asdict(record))
+        line = json.dumps({name: getattr(record, name) for name in _FACTS})
         try:
             self._append((b"\n" if self._torn else b"") + line.encode() + b"\n")
             self._torn = False

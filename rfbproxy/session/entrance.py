@@ -105,6 +105,8 @@ class Entrance:
         let_in = self._handshake.accept if self._client.token_inside else self._handshake.offer
         entered = await self._hear(ClientInit, let_in, self._timeout_s)
         self._talk.give_back()
+        self._greeted = None  # RFB has nothing more to say to it
+        del self._talk, self._handshake
         self._record.client_security = entered.security
         return entered.shared
 

@@ -75,6 +75,7 @@ class RfbTarget(TargetSide):
 
         desktop = await self._step(initialise())
         talk.give_back()
+        self._talk = self._handshake = None
         return desktop
 
     async def _try(self, token: ConsoleToken, preference: Preference) -> Stream:

@@ -57,8 +57,7 @@ class RfbVisit(Visit):
         target.on_end = self._target_left
         shared = await self._entrance.let_in()
         target.on_end = None
-        desktop = await self._target.initialise(shared=shared)
-        self._client.send(desktop.message)
+        self._client.send((await self._target.initialise(shared=shared)).message)
         return await self._relay_between(target, token)
 
     async def _relay_between(self, target: Stream, token: ConsoleToken) -> CloseReason:

@@ -63,21 +63,22 @@ class Steps:
                 step.close()
             raise self._ending
         pending = step if isinstance(step, Deferred) else Deferred.fromCoroutine(step)
-        if timeout_s is not None:
-            pending.addTimeout(timeout_s, self.clock)
+        timer = None if timeout_s is None else self.clock.callLater(timeout_s, pending.cancel)
         self._pending = pending
         if self._ending is not None:  # it came while the step began
             pending.cancel()
         try:
             result = await pending
-        except Exception as error:
+        except Exception:
             if self._ending is not None:  # a cancelled step fails in its own words
                 raise self._ending from None
-            if isinstance(error, DeferredTimeout) and too_late is not None:
-                raise too_late() from None
+            if timer is not None and not timer.active():
+                raise (too_late() if too_late is not None else DeferredTimeout(timeout_s)) from None
             raise
         finally:
             self._pending = None
+            if timer is not None and timer.active():
+                timer.cancel()
         if self._ending is not None:  # it came while the step's last callbacks ran
             raise self._ending
         return result

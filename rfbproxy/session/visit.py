@@ -187,6 +187,7 @@ class Visit(ABC):
         self._client.is_authorised = True
         if self._client.on_authorised is not None:
             self._client.on_authorised()
+            self._client.on_authorised = None
         if self._client.ended and not self._client.has_halves:
             raise self._client_left()
 

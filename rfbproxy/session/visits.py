@@ -50,10 +50,7 @@ class Visits:
         _log.info("[{session}] {client} comes by {way_in}", session=visit.record.session, client=request.source,
                   way_in=request.way_in)  # fmt: skip
         self._live[visit] = client
-        living = Deferred.fromCoroutine(visit.run(self._admit))
-        living.addCallback(lambda record: self._leave_record(visit, client, record))
-        living.addErrback(lambda failure: _log.failure("[{session}] failed", failure, session=visit.record.session))
-        living.addCallback(lambda _: self._ended(visit))
+        Deferred.fromCoroutine(self._attend(visit, client))
 
     def renew(self, surroundings: Surroundings, audit: AuditLog) -> None:
         """Hold the visits to come to other rules; those that live keep theirs."""
@@ -85,6 +82,13 @@ class Visits:
         """Drop the connections of all visits, whatever is still owed to their clients."""
         for client in list(self._live.values()):
             client.abort()
+
+    async def _attend(self, visit: Visit, client: ClientStream) -> None:
+        try:
+            self._leave_record(visit, client, await visit.run(self._admit))
+        except Exception:
+            _log.failure("[{session}] failed", session=visit.record.session)
+        self._ended(visit)
 
     def _admit(self) -> None:
         if self._closing is not None:

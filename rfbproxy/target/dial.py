@@ -1,15 +1,20 @@
-"""Reaching a target: every address of its name is tried, IPv6 and IPv4 at once (RFC 8305), within one deadline."""
+"""Reaching a target, within one deadline.
+
+An address is connected to at once; of a name every address is tried, IPv6 and IPv4 at once (RFC 8305).
+"""
 
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, cast
 
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.endpoints import HostnameEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import ConnectError, DNSLookupError, UserError
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
-from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IAddress, IConnector, IReactorTime
+from twisted.internet.protocol import ClientFactory, Factory
 from twisted.python.failure import Failure
 
 from rfbproxy.reasons import CloseReason, Refused
@@ -41,19 +46,26 @@ class Dialler:
         Raises:
             Refused: target-unreachable; the detail says which address and why.
         """
-        host = _literal(host)
-        where = address_text(repr(host)[1:-1], port)
+        address = _literal(host)
+        where = address_text(address or repr(host)[1:-1], port)
         try:
-            kind = TCP6ClientEndpoint if "%" in host else HostnameEndpoint  # which loses an IPv6 address's zone
-            endpoint = kind(self._reactor, host, port, timeout=self._connect_timeout_s)
-            connecting = endpoint.connect(_StreamFactory(self._reactor))
-            connecting.addTimeout(self._connect_timeout_s, self._reactor, _too_late)
-            protocol = await connecting
+            return await (self._connect(host, port) if address is None else self._connect_to(address, port))
         except (DeferredTimeout, ConnectTimeoutError) as error:
             raise self._unreachable(where, f"no answer within {self._connect_timeout_s:g} s") from error
         except (ConnectError, DNSLookupError, OSError, OverflowError, ValueError) as error:
             raise self._unreachable(where, str(error) or type(error).__name__) from error
-        stream = cast(StreamProtocol, protocol).stream
+
+    def _connect_to(self, address: str, port: int) -> Deferred[TransportStream]:
+        """Connect to an IPv4 or IPv6 address, which may have a zone."""
+        attempt = _Attempt(self._reactor)
+        cast(Any, self._reactor).connectTCP(address, port, attempt, timeout=self._connect_timeout_s)
+        return attempt.connected
+
+    async def _connect(self, name: str, port: int) -> TransportStream:
+        endpoint = HostnameEndpoint(self._reactor, name, port, timeout=self._connect_timeout_s)
+        connecting = endpoint.connect(_StreamFactory(self._reactor))
+        connecting.addTimeout(self._connect_timeout_s, self._reactor, _too_late)
+        stream = cast(StreamProtocol, await connecting).stream
         # Not through the endpoint's wrapper, which of half-close and the end of a TLS handshake tells only the latter.
         cast(Any, stream.protocol.transport).protocol = stream.protocol
         return stream
@@ -61,6 +73,46 @@ class Dialler:
     def _unreachable(self, where: str, why: str) -> Refused:
         self._failed()
         return _unreachable(where, why)
+
+
+class _Attempt(ClientFactory):
+    """The one attempt to connect to an address.
+
+    Attributes:
+        connected: fires with the stream, or fails as Twisted words it; cancelling it ends the attempt.
+    """
+
+    noisy = False
+    connected: Deferred[TransportStream]
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+
+    def startedConnecting(self, connector: IConnector) -> None:  # noqa: N802
+        self.connected = Deferred(lambda _: connector.stopConnecting())
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
+        stream = TransportStream(self._clock)
+        stream.protocol = _AttemptProtocol(stream, self.connected)
+        del self.connected
+        return stream.protocol
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:  # noqa: N802
+        if reason.type is not UserError:  # which is the word for an attempt that was cancelled
+            self.connected.errback(reason)
+
+
+class _AttemptProtocol(StreamProtocol):
+    """Tells that its connection stands."""
+
+    def __init__(self, stream: TransportStream, connected: Deferred[TransportStream]) -> None:
+        super().__init__(stream)
+        self._connected = connected
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._connected.callback(self.stream)
+        del self._connected
 
 
 class _StreamFactory(Factory):
@@ -75,13 +127,13 @@ class _StreamFactory(Factory):
         return TransportStream(self._clock).protocol
 
 
-def _literal(host: str) -> str:
-    """An IPv6 literal without the brackets that people write around it."""
-    bare = host.removeprefix("[").removesuffix("]")
+@lru_cache(maxsize=1024)
+def _literal(host: str) -> str | None:
+    """An address, without the brackets that people write around IPv6; None: it is a name."""
     try:
-        return str(ip_address(bare))
+        return str(ip_address(host.removeprefix("[").removesuffix("]")))
     except ValueError:
-        return host
+        return None
 
 
 def _too_late(_: object, timeout_s: float) -> Failure:

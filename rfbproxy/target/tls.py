@@ -15,7 +15,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from rfbproxy.errors import ConfigError, SecurityFailure
-from rfbproxy.tls import VERSIONS, FollowedContext, trust, use_certificate
+from rfbproxy.tls import VERSIONS, FollowedContext, make_context, trust, use_certificate
 from rfbproxy.x509_subject import Subject, matches, parse_subject, subject_of
 
 # No certificate on either side. TLS 1.3 has no such thing, and OpenSSL offers it at its lowest security level only.
@@ -98,8 +98,7 @@ class TargetTls:
 
     def _make_context(self) -> SSL.Context:
         rules = self._rules
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+        context = make_context(SSL.TLS_CLIENT_METHOD)
         context.set_min_proto_version(VERSIONS[rules.minimum_version])
         if rules.ca_certs is not None:
             trust(context, rules.ca_certs, rules.options[0])
@@ -111,8 +110,7 @@ class TargetTls:
 
 
 def _anonymous_context() -> SSL.Context:
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context = make_context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_max_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(_ANONYMOUS_CIPHERS)

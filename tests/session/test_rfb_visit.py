@@ -1,16 +1,20 @@
 """Visits from the greeting to the audit record, ended in every way at every step."""
 
+import gc
+
 import pytest
 from twisted.logger import formatEvent
 
 from rfbproxy.consoleauth import Grant
 from rfbproxy.errors import StoreError
 from rfbproxy.reasons import CloseReason, Refused
+from rfbproxy.rfb import ServerInit
 from rfbproxy.rfb.vnc_auth import vnc_response
 from rfbproxy.secret import Secret
-from rfbproxy.session.dialogue import REASON_TIMEOUT_S
+from rfbproxy.session.dialogue import REASON_TIMEOUT_S, Dialogue
 from rfbproxy.stream import BUFFER_LIMIT
 from rfbproxy.target.dial import _unreachable
+from rfbproxy.wire import Conversation
 from tests.peers import cut_text
 from tests.rfb.test_client_handshake import server_init
 from tests.session.fakes import STARTED, TOKEN, Bench, refusal
@@ -56,6 +60,21 @@ def opened(order, count, **rules):
 
 def relaying(**rules):
     return opened("prompt client", len(STEPS["prompt client"]), **rules)
+
+
+@pytest.mark.parametrize("order", STEPS)
+def test_a_session_keeps_nothing_of_its_handshakes(order):
+    handshakes = (Conversation, Dialogue, ServerInit)
+
+    def alive():
+        gc.collect()
+        return [thing for thing in gc.get_objects() if issubclass(type(thing), handshakes)]
+
+    before = alive()
+    bench = opened(order, len(STEPS[order]))
+    bench.target.deliver(b"desktop")
+    assert bench.client.take().endswith(b"desktop")
+    assert [type(thing) for thing in alive() if thing not in before] == []
 
 
 def is_done(order, count, step):

@@ -8,7 +8,7 @@ from time import monotonic, sleep
 import pytest
 from twisted.internet._resolver import HostResolution
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.interfaces import IHostnameResolver
 from zope.interface import implementer
@@ -211,11 +211,11 @@ def test_a_port_where_nobody_listens(world):
     unreachable(world.result("[::1]", port), f"[::1]:{port} is")
 
 
-@pytest.mark.parametrize("times", [1, 3])
-def test_a_black_hole(world, black_hole, times):
+@pytest.mark.parametrize(("host", "times"), [("console.example", 1), ("console.example", 3), ("127.0.0.1", 1)])
+def test_a_black_hole(world, black_hole, host, times):
     world.names.known["console.example"] = ["127.0.0.1"] * times
     begun = monotonic()
-    unreachable(world.result("console.example", black_hole), f"no answer within {TIMEOUT_S} s")
+    unreachable(world.result(host, black_hole), f"no answer within {TIMEOUT_S} s")
     assert TIMEOUT_S <= monotonic() - begun < TIMEOUT_S + 2
 
 
@@ -244,10 +244,26 @@ def test_what_is_no_port(world, port):
     unreachable(world.result("127.0.0.1", port), str(port))
 
 
-@pytest.mark.parametrize("phase", ["resolving", "connecting"])
-def test_cancelling_leaves_nothing(world, black_hole, phase):
-    world.names.known["console.example"] = None if phase == "resolving" else ["127.0.0.1", "127.0.0.1"]
-    dialling, got = world.dial("console.example", black_hole)
+def test_a_cancelled_attempt_is_no_unreachable_target(world, black_hole):
+    dialling, got = world.dial("127.0.0.1", black_hole)
+    dialling.cancel()
+    assert got[0].check(CancelledError)
+
+
+def test_an_address_is_not_looked_up(world, listening):
+    _, port = listening()
+    world.names.known["127.0.0.1"] = None
+    finish(world, world.result("127.0.0.1", port))
+
+
+@pytest.mark.parametrize(
+    ("host", "addresses"),
+    [("console.example", None), ("console.example", ["127.0.0.1", "127.0.0.1"]), ("127.0.0.1", None)],
+    ids=["resolving", "connecting", "an-address"],
+)
+def test_cancelling_leaves_nothing(world, black_hole, host, addresses):
+    world.names.known["console.example"] = addresses
+    dialling, got = world.dial(host, black_hole)
     for _ in range(3):
         world.reactor.runUntilCurrent()
         world.reactor.doIteration(0.01)
