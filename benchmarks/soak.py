@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import sys
 import tempfile
@@ -21,7 +20,6 @@ from pathlib import Path
 from benchmarks.soak_peers import Ends, Target, open_client
 from tests.proxy_process import Proxy, free_port, running
 
-WARM_UP = 2  # sessions of each kind for each that is open, before the start is taken
 MEMORY_KIB = 24 * 1024  # that the proxy may have more in the end: its heap is in pieces then
 SETTLE_S = 30.0
 SESSION_S = 120.0  # of the longest session there may be
@@ -128,5 +126,4 @@ def _judge(soak: Soak, start: tuple[int, int], end: tuple[int, int]) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONHASHSEED", "0")
     sys.exit(main())

@@ -164,6 +164,7 @@ class WebSocketClient(RawClient):
                 size = int.from_bytes(await self.reader.readexactly(2 if size == 126 else 8), "big")
             payload = await self.reader.readexactly(size)
             if head[0] == 0x88:
+                self.writer.write(_frame(0x88, payload, random.Random(0)))
                 return None
             if head[0] == 0x82:
                 return payload
