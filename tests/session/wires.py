@@ -76,6 +76,10 @@ class Peer:
             self.ended = self.reset = True
 
     @property
+    def unsent(self):
+        return len(self._unsent)
+
+    @property
     def has_unsent(self):
         return bool(self._unsent)
 
