@@ -61,8 +61,8 @@ class SessionStore(Protocol):
     def enter(self, row: SessionRow, now: int, *, alone: str) -> Awaitable[bool]:
         """Let a session in that is to be the only one of its instance."""
 
-    def use(self, token_hash: str, session: str, client: str, now: int) -> Awaitable[bool]:
-        """Use a one-time token."""
+    def use(self, row: SessionRow, client: str, now: int) -> Awaitable[bool]:
+        """Use a session's one-time token."""
 
     def leave(self, token_hash: str, session: str, now: int) -> Awaitable[None]:
         """The session of a one-time token has ended."""

@@ -148,8 +148,7 @@ class SessionTable:
         def come(connection: Connection) -> bool:
             # One at a time: the lock is for PostgreSQL and MariaDB, where SQLite has it from its first writing on.
             connection.execute(lock.with_for_update())
-            connection.execute(insert(SESSIONS), _values(row))
-            _beat(connection, row.proxy, now)
+            _come(connection, row, now)
             if alone == "refuse" and connection.execute(select(_session.session).where(others)).first() is not None:
                 connection.execute(delete(SESSIONS).where(_session.session == row.id))
                 return False
@@ -159,12 +158,16 @@ class SessionTable:
 
         return self._transact(come)
 
-    def use(self, token_hash: str, session: str, client: str, now: int) -> bool:
-        """Use a one-time token; it was used already where this gives False.
+    def use(self, row: SessionRow, client: str, now: int) -> bool:
+        """Use a session's one-time token; it was used already where this gives False.
 
         The client that used it may come again, while its session lives (which then ends) and `RECONNECT_S` after it.
+        The session is noted with its use, so that it can be ended from that moment on.
+
+        Args:
+            client: its network, which is to come again.
         """
-        this = _use.token_hash == token_hash
+        this = _use.token_hash == row.token_hash
 
         def use_again(connection: Connection) -> bool | None:
             used = connection.execute(select(USES).where(this)).mappings().first()
@@ -174,18 +177,22 @@ class SessionTable:
             if late or used["client"] != client:
                 return False
             connection.execute(update(SESSIONS).where(_session.session == used["session"]).values(ending=POLICY))
-            connection.execute(update(USES).where(this).values(session=session, usable_until=None))
+            connection.execute(update(USES).where(this).values(session=row.id, usable_until=None))
+            _come(connection, row, now)
             return True
 
-        again = self._database.transact(use_again)
+        def use_first(connection: Connection) -> bool:
+            connection.execute(insert(USES).values(token_hash=row.token_hash, session=row.id, client=client))
+            _come(connection, row, now)
+            return True
+
+        again = self._transact(use_again)
         if again is not None:
             return again
-        adding = insert(USES).values(token_hash=token_hash, session=session, client=client)
         try:
-            self._database.transact(lambda connection: connection.execute(adding))
+            return self._transact(use_first)
         except IntegrityError:
             return False  # somebody else was faster
-        return True
 
     def leave(self, token_hash: str, session: str, now: int) -> None:
         """The session of a one-time token has ended."""
@@ -254,6 +261,13 @@ class SessionTable:
             return self._database.transact(work)
         except IntegrityError:
             return self._database.transact(work)
+
+
+def _come(connection: Connection, row: SessionRow, now: int) -> None:
+    """Note a session that begins, unless it is noted already, and that its proxy is alive."""
+    if connection.execute(select(_session.session).where(_session.session == row.id)).first() is None:
+        connection.execute(insert(SESSIONS), _values(row))
+    _beat(connection, row.proxy, now)
 
 
 def _beat(connection: Connection, proxy: str, now: int) -> int | None:

@@ -147,9 +147,9 @@ class ThreadedSessions:
         """See `SessionTable.enter`."""
         return self._in_table(lambda table: table.enter(row, now, alone=alone))
 
-    def use(self, token_hash: str, session: str, client: str, now: int) -> Deferred[bool]:
+    def use(self, row: SessionRow, client: str, now: int) -> Deferred[bool]:
         """See `SessionTable.use`."""
-        return self._in_table(lambda table: table.use(token_hash, session, client, now))
+        return self._in_table(lambda table: table.use(row, client, now))
 
     def leave(self, token_hash: str, session: str, now: int) -> Deferred[None]:
         """See `SessionTable.leave`."""

@@ -94,7 +94,7 @@ class LiveSessions:
             leaving.addErrback(lambda failure: _log.failure("a one-time token stays in use", failure))
 
     async def _use(self, row: SessionRow) -> bool:
-        return await self._store.use(row.token_hash, row.id, network_of(row.client), self._now)
+        return await self._store.use(row, network_of(row.client), self._now)
 
     async def _leave(self, token_hash: str, id_: str) -> None:
         await self._store.leave(token_hash, id_, self._now)

@@ -5,7 +5,7 @@ from rfbproxy.consoleauth.sql import SqlStore
 from tests.consoleauth.stores import opened
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="package")
 def _no_fsync():
     """Nothing here survives a power failure, nor need it; the tests take a third of the time."""
 

@@ -8,6 +8,7 @@ import sqlalchemy
 
 from rfbproxy.consoleauth.grants import grant_row
 from rfbproxy.consoleauth.schema import GRANTS
+from rfbproxy.consoleauth.sessions import SessionRow
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.consoleauth.token import Grant, hash_token, new_token
 from rfbproxy.errors import StoreError
@@ -73,3 +74,9 @@ def refused(url, state_url=None):
         SqlStore(url, state_url).open()
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def use(store, token_hash, session, client, now):
+    """Use a one-time token, as a session of a proxy that tells nothing more."""
+    row = SessionRow(session, "novnc", "192.0.2.7", "node:5900", "", "2026-11-27T00:00:00.000Z", 0, 0, "p", token_hash)
+    return store.sessions.use(row, client, now)

@@ -14,7 +14,7 @@ from rfbproxy.consoleauth.token import ConsoleToken, Grant, hash_token
 from rfbproxy.consoleauth.vmware_ports import VmwarePorts
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, StoreUnlisted
 from tests.consoleauth.openstack import openstack
-from tests.consoleauth.stores import KEPT, NOW, keep_grant, opened, rows
+from tests.consoleauth.stores import KEPT, NOW, keep_grant, opened, rows, use
 from tests.consoleauth.test_sessions import row, tell
 from tests.consoleauth.test_token import console_token
 
@@ -251,7 +251,7 @@ class TestStore:
         state = tmp_path / "state.sqlite"
         keep_grant(state, TOKEN, NOW, one_time=True)
         assert store.find(TOKEN).grant.one_time
-        assert store.sessions.use(hash_token(TOKEN), "a", "192.0.2.7/32", NOW)
+        assert use(store, hash_token(TOKEN), "a", "192.0.2.7/32", NOW)
         for late, left in ((GRANT_KEPT_S + TTL - 1, 1), (GRANT_KEPT_S + TTL, 1), (GRANT_KEPT_S + TTL, 0)):
             store.purge(NOW + late)
             assert [rows(state, f"SELECT count(*) FROM {table}") for table in KEPT] == [[(left,)]] * 2

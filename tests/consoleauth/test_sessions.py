@@ -18,7 +18,7 @@ from rfbproxy.consoleauth.sessions import (
 )
 from rfbproxy.consoleauth.sql import CLOCKS_S, SqlStore
 from rfbproxy.errors import StoreError
-from tests.consoleauth.stores import NOW, create, opened, run
+from tests.consoleauth.stores import NOW, create, opened, run, use
 from tests.consoleauth.test_sql import novas  # noqa: F401 - a fixture
 
 A, B = "node1:17", "node2:17"
@@ -252,7 +252,7 @@ class TestAlone:
 
 class TestOneTime:
     def use(self, store, session="a", client=CLIENT, now=NOW):
-        return store.sessions.use("t" * 64, session, client, now)
+        return use(store, "t" * 64, session, client, now)
 
     def test_one_client_uses_it(self, one, other):
         assert self.use(one)
@@ -274,10 +274,23 @@ class TestOneTime:
         one.sessions.leave("t" * 64, "a", NOW)
         assert self.use(one, "c", now=NOW + RECONNECT_S), "the end of a session that it left is not its end"
 
+    def test_its_client_comes_again_before_the_proxy_has_told_of_the_first_session(self, one, other, token):
+        first = row("a", token)
+        assert one.sessions.use(first, CLIENT, NOW)
+        assert listed(other) == ["a"]
+        assert other.sessions.use(row("b", token, B), CLIENT, NOW)
+        assert tell(one, first) == {"a": POLICY}
+
+    def test_it_may_be_alone_too(self, one, other, token):
+        first, second = row("a", token), row("b", token, B)
+        assert one.sessions.use(first, CLIENT, NOW)
+        assert one.sessions.enter(first, NOW, alone="refuse")
+        assert not other.sessions.enter(second, NOW, alone="refuse")
+
     def test_it_is_forgotten_with_its_token(self, one, token):
-        assert one.sessions.use(token.token_hash, "a", CLIENT, NOW)
+        assert use(one, token.token_hash, "a", CLIENT, NOW)
         one.revoke(token_hash=token.token_hash)
-        assert one.sessions.use(token.token_hash, "b", STRANGER, NOW)
+        assert use(one, token.token_hash, "b", STRANGER, NOW)
 
     def test_of_many_that_come_at_once_one_client_gets_it(self, stores):
         with ThreadPoolExecutor(8) as threads:
@@ -328,7 +341,7 @@ def test_a_dead_worker_is_forgotten_alone(one, other, token):
 def test_a_one_time_token_of_a_dead_worker_may_come_again_for_a_while(one, token):
     session = row("s0", token, A)
     tell(one, session)
-    assert one.sessions.use(session.token_hash, "s0", CLIENT, NOW)
+    assert use(one, session.token_hash, "s0", CLIENT, NOW)
     one.sessions.forget(A, NOW)
-    assert not one.sessions.use(session.token_hash, "s1", CLIENT, NOW + RECONNECT_S)
-    assert one.sessions.use(session.token_hash, "s1", CLIENT, NOW + RECONNECT_S - 1)
+    assert not use(one, session.token_hash, "s1", CLIENT, NOW + RECONNECT_S)
+    assert use(one, session.token_hash, "s1", CLIENT, NOW + RECONNECT_S - 1)

@@ -14,7 +14,7 @@ from rfbproxy.consoleauth.state import GRANT_KEPT_S
 from rfbproxy.consoleauth.token import Grant, hash_token
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, TokenInUse
 from rfbproxy.secret import Secret
-from tests.consoleauth.stores import KEPT, NO_TABLE, NOW, create, keep_grant, opened, refused, rows, run
+from tests.consoleauth.stores import KEPT, NO_TABLE, NOW, create, keep_grant, opened, refused, rows, run, use
 from tests.consoleauth.test_token import console_token
 
 # As nova's migrations leave it on SQLite before `2903cd72dc14` added tls_port.
@@ -124,7 +124,7 @@ class TestOurs:
         gone = [create(store, instance_uuid="a", grant=Grant(one_time=True))[1] for _ in range(7)]
         kept = [create(store, instance_uuid="b", grant=Grant(one_time=True))[1] for _ in range(7)]
         for console in (*gone, *kept):
-            assert store.sessions.use(console.token_hash, "s", "192.0.2.7/32", NOW)
+            assert use(store, console.token_hash, "s", "192.0.2.7/32", NOW)
         run(file, "DELETE FROM console_auth_tokens WHERE instance_uuid = 'a'")
         assert store.purge(NOW) == 0
         for table in ("console_grants", "console_uses"):
@@ -237,7 +237,7 @@ class TestNovas:
         with opened(novas, state) as store:
             for token in ("N", "gone"):
                 keep_grant(state, token, NOW, one_time=True)
-                assert store.sessions.use(hash_token(token), "s", "192.0.2.7/32", NOW)
+                assert use(store, hash_token(token), "s", "192.0.2.7/32", NOW)
             for now in (NOW + GRANT_KEPT_S - 1, NOW + GRANT_KEPT_S):
                 assert store.purge(now) == 0
                 assert rows(state, "SELECT count(*) FROM console_grants") == [(2,)]

@@ -10,7 +10,7 @@ from rfbproxy.consoleauth.token import ConsoleToken, Grant, hash_token
 from rfbproxy.consoleauth.token_file import NEVER, TokenFile
 from rfbproxy.consoleauth.vmware_ports import VmwarePorts
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly
-from tests.consoleauth.stores import KEPT, NOW, keep_grant, opened, rows
+from tests.consoleauth.stores import KEPT, NOW, keep_grant, opened, rows, use
 from tests.consoleauth.test_sessions import row, tell
 from tests.consoleauth.test_token import console_token
 
@@ -274,7 +274,7 @@ class TestSessions:
         state = tmp_path / "state.sqlite"
         for token in ("one", "two"):
             keep_grant(state, token, NOW, one_time=True)
-            assert store.sessions.use(hash_token(token), token, "192.0.2.7/32", NOW)
+            assert use(store, hash_token(token), token, "192.0.2.7/32", NOW)
         lines.write_text("two: node1:5901\n")
         late = NOW + GRANT_KEPT_S
         for now, left in ((late - 1, 2), (late, 2), (late, 1), (late, 1)):

@@ -147,13 +147,12 @@ class Monitor:
         self._socket.settimeout(20)
         until(lambda: self._socket.connect_ex(str(path)) == 0, f"monitor {path}")  # SPICE listens before it does
         self._file = self._socket.makefile("rw")
-        self._file.readline()  # its greeting
         self.do("qmp_capabilities")
 
     def do(self, command: str, **arguments: object) -> Any:
         self._file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
         self._file.flush()
-        while "event" in (answer := json.loads(self._file.readline())):
-            pass
+        while not (answer := json.loads(self._file.readline())).keys() & {"return", "error"}:
+            pass  # an event, or the greeting
         assert "return" in answer, answer
         return answer["return"]

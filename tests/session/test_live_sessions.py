@@ -35,8 +35,8 @@ class FakeSessions:
             return answer
         return fail(answer) if isinstance(answer, Exception) else succeed(answer)
 
-    def use(self, token_hash, session, client, now):
-        return self._answer("use", token_hash, session, client)
+    def use(self, row, client, now):
+        return self._answer("use", row.token_hash, row.id, client)
 
     def enter(self, row, now, *, alone):
         return self._answer("enter", row.id, alone)
