@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rfbproxy.errors import ConfigError
+from rfbproxy.file_stamp import stamp
 
 # pyOpenSSL may carry an OpenSSL of its own, which knows nothing of the system's policy; Python's knows it.
 _DEFAULT_VERSION = max(SSL.TLS1_2_VERSION, int(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).minimum_version))
@@ -61,7 +62,7 @@ class FollowedContext:
 
     def _look(self) -> tuple[object, ...]:
         """Something that differs once a file was replaced."""
-        return tuple(_stamp(file) for file in self._files)
+        return tuple(stamp(file) for file in self._files)
 
 
 def make_context(method: int) -> SSL.Context:
@@ -132,14 +133,6 @@ def attempt(step: Callable[[], object], what: str) -> None:
         step()
     except SSL.Error as error:
         raise ConfigError(f"{what}: {_why(error)}") from error
-
-
-def _stamp(file: Path) -> tuple[int, ...] | None:
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _why(error: BaseException | None) -> str:

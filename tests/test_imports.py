@@ -24,7 +24,13 @@ DOORS = (
     "rfbproxy.command_line",
     "rfbproxy.__main__",
 )
-SHARED = ("rfbproxy.stream", "rfbproxy.loan", "rfbproxy.tls", "rfbproxy.x509_subject")  # between client and target
+SHARED = (
+    "rfbproxy.stream",
+    "rfbproxy.loan",
+    "rfbproxy.tls",
+    "rfbproxy.file_stamp",
+    "rfbproxy.x509_subject",
+)  # between client and target
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 
@@ -142,7 +148,7 @@ def test_the_demo_knows_rfb_alone(module):
 
 
 @pytest.mark.parametrize(
-    "module", those("stream.py", "loan.py", "transport.py", "tls.py", "reasons.py", "x509_subject.py")
+    "module", those("stream.py", "loan.py", "transport.py", "tls.py", "reasons.py", "file_stamp.py", "x509_subject.py")
 )
 def test_what_client_and_target_share_knows_neither(module):
     known = ("rfbproxy.reasons", "rfbproxy.errors", "rfbproxy.wire", "rfbproxy.websocket", *SHARED)
@@ -197,6 +203,7 @@ def test_the_law_is_held_over_every_module():
         "transport.py",
         "tls.py",
         "reasons.py",
+        "file_stamp.py",
         "x509_subject.py",
         "metrics.py",
         "exposition.py",

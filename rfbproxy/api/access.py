@@ -9,6 +9,7 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from rfbproxy.errors import ConfigError
+from rfbproxy.file_stamp import stamp
 from rfbproxy.reasons import CloseReason
 
 _LIMIT = 4096  # bytes
@@ -42,12 +43,12 @@ class TokenFile:
     def __init__(self, file: Path, option: str) -> None:
         self._file = file
         self._option = option
-        self._seen = _stamp(file)
+        self._seen = stamp(file)
         self._token: bytes | None = _read(file, option)
 
     def admits(self, offered: bytes | None) -> bool:
         """Whether this is the token; how long that takes tells nothing of how much of it is right."""
-        seen = _stamp(self._file)
+        seen = stamp(self._file)
         if seen != self._seen:
             self._seen = seen
             self._read_again()
@@ -122,11 +123,3 @@ def _read(file: Path, option: str) -> bytes:
     if not 1 <= len(line) <= _LIMIT:
         raise ConfigError(f"{option}: the first line of {file} has {len(line)} bytes, allowed are 1 to {_LIMIT}")
     return line
-
-
-def _stamp(file: Path) -> tuple[int, ...] | None:
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
