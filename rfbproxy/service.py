@@ -14,6 +14,7 @@ from rfbproxy.client.folders import Protocol
 from rfbproxy.config import Address, Config
 from rfbproxy.consoleauth import Store
 from rfbproxy.errors import ConsoleProxyError
+from rfbproxy.heartbeat import keep_beating
 from rfbproxy.listening import Place
 from rfbproxy.purging import Purging
 from rfbproxy.renewal import warn
@@ -77,6 +78,7 @@ class ConsoleProxyService(Service):
         self._purging.start()
         assembly.announce(self._places, self._protocols)
         self._reactor.callWhenRunning(notify, "READY=1")
+        self._reactor.callWhenRunning(keep_beating, self._reactor)
 
     def reload(self) -> None:
         """Read the files of the options again, for visits to come; if they cannot be used, everything stays."""

@@ -44,6 +44,14 @@ def _environment_at_start() -> dict[str, str]:
     return dict(entry.partition("=")[::2] for entry in started_with.split("\0"))
 
 
+def watchdog_s() -> float | None:
+    """Seconds after which this process is taken for hanging unless it tells otherwise (sd_watchdog_enabled(3))."""
+    told, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
+    if not told.isdecimal() or int(told) == 0 or process not in (None, str(os.getpid())):
+        return None
+    return int(told) / 1_000_000
+
+
 def notify(state: str) -> None:
     """Tell systemd how this service is, such as `READY=1`; nothing where nobody asked to be told."""
     where = os.environ.get("NOTIFY_SOCKET", "")

@@ -1,11 +1,13 @@
 """`python -m rfbproxy.workers REACTOR`: a worker, started by its supervisor, with the reactor of that module."""
 
+import faulthandler
 import sys
 from importlib import import_module
 
 
 def main() -> None:
     """Serve until told to stop, and leave with status 0, or 1 where that cannot be begun."""
+    faulthandler.enable()  # for a worker that hangs, or crashes, to say where
     import_module(sys.argv[1]).install()  # before anything below imports the default one
     from twisted.internet import reactor
 

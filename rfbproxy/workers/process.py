@@ -5,10 +5,11 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
-from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.python.failure import Failure
@@ -106,10 +107,18 @@ class WorkerProcess(ProcessProtocol):
             self.state = State.LEAVING
             self.link.tell("drain")
 
+    def abort(self) -> None:
+        """End the process at once, unless it is stopped; it writes down where it was (see `__main__`)."""
+        self._signal(signal.SIGABRT)
+
     def kill(self) -> None:
         """End the process at once."""
-        if self.state is not State.GONE and self.pid is not None:
-            self.transport.signalProcess("KILL")  # type: ignore[union-attr]
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.pid is not None:
+            with suppress(ProcessExitedAlready):
+                self.transport.signalProcess(number)  # type: ignore[union-attr]
 
     def processEnded(self, reason: Failure) -> None:
         """The process has ended, and its status was read."""

@@ -16,6 +16,7 @@ from rfbproxy.consoleauth import Store, worker_of
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.deferreds import following
 from rfbproxy.errors import ConsoleProxyError, StoreError
+from rfbproxy.heartbeat import keep_beating
 from rfbproxy.listening import Place
 from rfbproxy.purging import Purging
 from rfbproxy.renewal import NEEDS_RESTART, warn
@@ -29,6 +30,7 @@ from rfbproxy.workers.limits import SharedLimits
 from rfbproxy.workers.link import Link
 from rfbproxy.workers.process import WorkerProcess
 from rfbproxy.workers.slot import Slot
+from rfbproxy.workers.watch import Watch
 
 GRACE_S = 4.0  # for a worker to go after its drain timeout, before it is killed
 FORGET_S = 1.0  # for the store to hear, at the end, of workers that died
@@ -76,6 +78,7 @@ class Supervisor(Service):
         self._limits = SharedLimits(Limits(*assembly.session_limits(config)), self._links)
         self._slots = [Slot(number, self._start, reactor, self._one_serves) for number in range(1, workers + 1)]
         self._workers: set[WorkerProcess] = set()  # all that live
+        self._watch = Watch(lambda: self._workers, reactor)
         self._rolling: Deferred[None] | None = None
         self._figures = WorkersFigures(reactor)
         self._forgetting: list[Deferred[None]] = []
@@ -92,6 +95,8 @@ class Supervisor(Service):
         self._purging.start()
         for slot in self._slots:
             self._reactor.callWhenRunning(slot.begin)
+        self._watch.start()
+        self._reactor.callWhenRunning(keep_beating, self._reactor)
 
     def reload(self) -> None:
         """Read the files of the options again, and replace the workers one by one; if they cannot be used, all stays.
@@ -190,6 +195,7 @@ class Supervisor(Service):
         if self._rolling is not None:
             self._rolling.cancel()
         self._purging.stop()
+        self._watch.stop()
         listening.close(self._places)
         for slot in self._slots:
             slot.stop()

@@ -42,7 +42,7 @@ class Bench:
     def __init__(self, folder, monkeypatch):
         self.folder = folder
         self.clock = Clock()
-        self.clock.callWhenRunning = lambda call: call()
+        self.clock.callWhenRunning = lambda call, *arguments: call(*arguments)
         self.store = FakeStore()
         self.systemd = []
         monkeypatch.setattr(module, "ThreadedStore", lambda *_: self.store)
