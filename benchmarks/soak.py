@@ -2,8 +2,9 @@
 
     python -m benchmarks.soak [--seconds 600] [--sessions 200] [--seed N]
 
-As many sessions as asked for are always open, half by WebSocket and half by CONNECT; one that ends is followed by
-another. Exits with 1 if a byte is wrong, or if in the end the proxy has more descriptors or memory than at the start.
+As many sessions as asked for are always open, by WebSocket and by CONNECT, half of them in TLS; one that ends is
+followed by another. Exits with 1 if a byte is wrong, or if in the end the proxy has more descriptors or memory than at
+the start.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.soak_peers import Ends, Target, open_client
+from rfbproxy.session.pipes import IDLE_LIMIT
+from tests.certificates import certificate
 from tests.proxy_process import Proxy, free_port, running
 
 MEMORY_KIB = 24 * 1024  # that the proxy may have more in the end: its heap is in pieces then
@@ -80,21 +83,27 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _soak(folder: Path, asked: argparse.Namespace) -> int:
+    certificate(pem := folder / "tls.pem", pem)
     xvp_port = free_port()
-    options = f"max_connections_per_source = 0\n[vnc]\nxvpvncproxy_host = 127.0.0.1\nxvpvncproxy_port = {xvp_port}\n"
+    options = (
+        "max_connections_per_source = 0\n"
+        f"[DEFAULT]\ncert = {pem}\n[vnc]\nxvpvncproxy_host = 127.0.0.1\nxvpvncproxy_port = {xvp_port}\n"
+    )
     target = Target()
     target_port = await target.listen()
     with running(folder, options, command=("consoleproxy", "serve")) as proxy:
-        tokens = {
-            "websocket": (proxy.port, proxy.create(target_port, ttl=86400)["token"]),
-            "connect": (xvp_port, proxy.create(target_port, console_type="xvpvnc", ttl=86400)["token"]),
-        }
+        websocket = proxy.port, proxy.create(target_port, ttl=86400)["token"]
+        connect = xvp_port, proxy.create(target_port, console_type="xvpvnc", ttl=86400)["token"]
+        tokens = {"websocket": websocket, "connect": connect, "websocket-tls": websocket, "connect-tls": connect}
         print(f"seed {asked.seed}")
+        pipes = proxy.open_pipes + 2 * IDLE_LIMIT
         soak = Soak(proxy, target, tokens, asked.seed)
         await soak.run(asked.sessions, min(asked.seconds / 4, 30.0))
         start = await _settled(proxy, None)
         await soak.run(asked.sessions, asked.seconds)
         end = await _settled(proxy, start)
+        if proxy.open_pipes > pipes:
+            soak.errors.append(f"{proxy.open_pipes} ends of pipes are open, of at most {pipes}")
     return _judge(soak, start, end)
 
 

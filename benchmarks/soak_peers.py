@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import ssl
 import struct
 from itertools import pairwise
 from typing import Any
@@ -45,9 +46,17 @@ class Peer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.writer.transport.abort()
 
+    @property
+    def has_halves(self) -> bool:
+        """Whether it may say its last and still hear."""
+        return self.writer.can_write_eof()
+
     def end(self) -> None:
         """Say that nothing more comes."""
-        self.writer.write_eof()
+        if self.has_halves:
+            self.writer.write_eof()
+        else:
+            self.writer.close()
 
     async def say(self, size: int, chance: random.Random) -> None:
         """Send so many bytes of pattern."""
@@ -130,8 +139,13 @@ class WebSocketClient(RawClient):
             if chance.random() < 0.1:
                 self.writer.write(_frame(0x89, chance.randbytes(chance.randrange(126)), chance))
 
+    @property
+    def has_halves(self) -> bool:
+        """See `Peer.has_halves`."""
+        return False
+
     def end(self) -> None:
-        """Close the WebSocket, which has no halves."""
+        """Close the WebSocket."""
         self.writer.write(_frame(0x88, b"\x03\xe8", random.Random(0)))
 
     async def hear(self, most: int) -> bool:
@@ -185,9 +199,10 @@ def _frame(first: int, payload: bytes, chance: random.Random) -> bytes:
 
 
 async def open_client(way: str, port: int, token: str) -> RawClient:
-    """Come by WebSocket or CONNECT, and through RFB's handshake."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2 << 20)
-    if way == "connect":
+    """Come by WebSocket or CONNECT, perhaps in TLS, and through RFB's handshake."""
+    tls = _anybodys() if way.endswith("-tls") else None
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2 << 20, ssl=tls)
+    if way.startswith("connect"):
         writer.write(f"CONNECT /console?token={token} HTTP/1.0\r\n\r\n".encode())
         due = b"HTTP/1.1 200 "
         client = RawClient(reader, writer)
@@ -208,6 +223,13 @@ async def open_client(way: str, port: int, token: str) -> RawClient:
     client.write(b"\1", chance)
     assert await client.take(len(SERVER_INIT)) == SERVER_INIT
     return client
+
+
+def _anybodys() -> ssl.SSLContext:
+    """TLS that believes any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 class Target:
@@ -316,7 +338,7 @@ class Ends:
     async def _leave(self, how: str) -> None:
         """Leave once the other side has all; a half-close does not wait for what is to come."""
         first, other = (self._target, self._client) if how == "target leaves" else (self._client, self._target)
-        if how != "half-close" or isinstance(self._client, WebSocketClient):
+        if how != "half-close" or not self._client.has_halves:
             while other.heard < first.sent or first.heard < other.sent:
                 await asyncio.sleep(0.01)
             first.end()

@@ -143,13 +143,19 @@ workers = 1
 
     @property
     def open_files(self) -> int:
-        """Descriptors, but for those of the store, whose threads each open it when they are first needed."""
+        """Descriptors, but for those of the store, whose threads each open it when they are first needed, and pipes."""
+        return sum(".sqlite" not in name and not name.startswith("pipe:") for name in self._open())
+
+    @property
+    def open_pipes(self) -> int:
+        """Descriptors of pipes, of which some are kept for the relays to come."""
+        return sum(name.startswith("pipe:") for name in self._open())
+
+    def _open(self) -> Iterator[str]:
         assert self.process is not None
-        found = 0
         for descriptor in Path(f"/proc/{self.process.pid}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
-                found += ".sqlite" not in str(descriptor.readlink())
-        return found
+                yield str(descriptor.readlink())
 
     @property
     def memory_kib(self) -> int:
