@@ -5,6 +5,7 @@
       StoreError               a token store cannot do what it was asked
         StoreReadOnly          the tokens belong to somebody else (nova) and are only read
         StoreUnlisted          the tokens belong to somebody else, who does not tell which there are
+        StoreBusy              it cannot answer without waiting
         TokenInUse             the token exists already
       ApiError                 the API of another machine refuses, or cannot be asked
       api.faults.Fault         a request to our own API is answered with an error
@@ -42,6 +43,10 @@ class StoreReadOnly(StoreError):
 
 class StoreUnlisted(StoreError):
     """The tokens of this store belong to somebody else (nova), who answers for one token, but does not list them."""
+
+
+class StoreBusy(StoreError):
+    """The store cannot answer without waiting for something; asked where waiting harms nobody, it may."""
 
 
 class TokenInUse(StoreError):

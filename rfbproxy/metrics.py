@@ -5,9 +5,11 @@ can each give one, and `rfbproxy.exposition` writes them, summed, as one page of
 of values, none of which is of a client, an instance or a token, so that the page has always the same length.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from rfbproxy.consoleauth import CONSOLE_TYPES
@@ -137,11 +139,34 @@ OURS = (SESSIONS, VISITS, REFUSED, TO_CLIENT, TO_TARGET, HANDSHAKE, DIAL_FAILURE
         READY, UNAUTHENTICATED)  # fmt: skip
 
 
+class _Durations:
+    """One series of a histogram, in which each duration is counted once, and summed up when it is told."""
+
+    __slots__ = ("_bounds", "_bucket_keys", "_counts", "_seconds", "_sum_key")
+
+    def __init__(self, metric: Metric, *values: str) -> None:
+        self._bounds = metric.buckets
+        self._counts = [0] * (len(metric.buckets) + 1)
+        self._seconds = 0.0
+        self._bucket_keys = [key(metric.bucket_name, *values, bound) for bound in metric.bounds]
+        self._sum_key = key(metric.sum_name, *values)
+
+    def add(self, seconds: float) -> None:
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._seconds += seconds
+
+    def numbers(self) -> dict[str, float]:
+        """As a part of a snapshot."""
+        return dict(zip(self._bucket_keys, accumulate(self._counts), strict=True)) | {self._sum_key: self._seconds}
+
+
 class Figures:
     """The counts of one process, for the reactor's thread alone; they begin at zero and never go down."""
 
     def __init__(self) -> None:
         self._counts: defaultdict[str, float] = defaultdict(float)
+        self._handshakes = {protocol: _Durations(HANDSHAKE, protocol) for protocol in PROTOCOLS}
+        self._store_calls = _Durations(STORE_CALLS)
 
     def visit_ended(self, protocol: Protocol, reason: str, *, refused: bool) -> None:
         """A visit left its audit record; `refused`: it never relayed."""
@@ -151,7 +176,7 @@ class Figures:
 
     def negotiated(self, protocol: Protocol, seconds: float) -> None:
         """A visit came to its relay."""
-        self._observe(HANDSHAKE, seconds, protocol)
+        self._handshakes[protocol].add(seconds)
 
     def relayed(self, protocol: Protocol, to_client: int, to_target: int) -> None:
         """A connection that relayed so many bytes is over."""
@@ -164,7 +189,7 @@ class Figures:
 
     def store_called(self, seconds: float, *, failed: bool) -> None:
         """The token store has answered, or failed."""
-        self._observe(STORE_CALLS, seconds)
+        self._store_calls.add(seconds)
         if failed:
             self._counts[key(STORE_ERRORS.name)] += 1
 
@@ -174,11 +199,7 @@ class Figures:
         Args:
             live: what is not counted but looked at, gauges and counters' parts of what is not over yet.
         """
-        counts = self._counts
+        counts = dict(self._counts)
+        for durations in (*self._handshakes.values(), self._store_calls):
+            counts |= durations.numbers()
         return {name: counts.get(name, 0) + live.get(name, 0) for name in counts.keys() | live.keys()}
-
-    def _observe(self, metric: Metric, seconds: float, *values: str) -> None:
-        for bound, text in zip((*metric.buckets, float("inf")), metric.bounds, strict=True):
-            if seconds <= bound:
-                self._counts[key(metric.bucket_name, *values, text)] += 1
-        self._counts[key(metric.sum_name, *values)] += seconds

@@ -2,10 +2,11 @@
 
 `token`, `access_url`, `sealing` and `grants` are plain values and functions. `store` says what a store is, and
 `stores` knows them all by their addresses: `sql` (with `schema`, `database`, `engine`, `postgresql`, `leftovers`,
-`sessions`, `spice_sessions`), `compute_api` and `token_file` (both `foreign`, with their `state` in a database). They
-are synchronous, as the command line uses them, which has `vmware_ports` too; `threaded` puts one behind threads for the
-service, and alone knows Twisted, so it is imported by its own name. `session`, `service` and `cli` may import from
-here; `client` and `target` do not. Imports only `rfbproxy.errors` and `rfbproxy.secret`.
+`finding`, `sqlite_reader`, `sessions`, `spice_sessions`), `compute_api` and `token_file` (both `foreign`, with their
+`state` in a database). They are synchronous, as the command line uses them, which has `vmware_ports` too; `threaded`
+puts one behind `threads` for the service, and these two alone know Twisted, so they are imported by their own names.
+`session`, `service` and `cli` may import from here; `client` and `target` do not. Imports only `rfbproxy.errors` and
+`rfbproxy.secret`.
 """
 
 from collections.abc import Awaitable, Collection, Mapping

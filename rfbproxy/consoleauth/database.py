@@ -40,6 +40,7 @@ class Database:
     Attributes:
         name: the URL for messages, without password and options.
         in_memory: whether it lives and dies with this object, on one connection.
+        file: of SQLite, if it has one.
     """
 
     def __init__(self, url: str) -> None:
@@ -49,11 +50,11 @@ class Database:
             raise StoreError("the token store's address is not a database URL (dialect://…)") from None
         sqlite = parsed.get_backend_name() == "sqlite"
         self.in_memory = sqlite and parsed.database in (None, "", ":memory:")
-        self._file: Path | None = None
+        self.file: Path | None = None
         self._identity: tuple[int, int] | None = None
         if sqlite and not self.in_memory and "uri" not in parsed.query:
-            self._file = Path(parsed.database or "").absolute()
-            parsed = parsed.set(database=str(self._file))
+            self.file = Path(parsed.database or "").absolute()
+            parsed = parsed.set(database=str(self.file))
         self.name = parsed.set(query={}).render_as_string(hide_password=True)
         # All threads share the one connection that a memory database has, so one transaction at a time.
         self._turn: AbstractContextManager[Any] = threading.RLock() if self.in_memory else nullcontext()
@@ -86,10 +87,10 @@ class Database:
 
     def make_file(self) -> None:
         """Make an SQLite file that is missing, readable by its owner alone."""
-        if self._file is None:
+        if self.file is None:
             return
         try:
-            os.close(os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE))
+            os.close(os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE))
         except FileExistsError:
             pass
         except OSError as error:
@@ -116,7 +117,7 @@ class Database:
                 # there, and MariaDB has them one by one.
                 if missing == wanted - self.tables():
                     raise
-        if self._file is not None:
+        if self.file is not None:
             self._write_ahead()
 
     def release(self) -> None:
@@ -130,10 +131,10 @@ class Database:
 
     def _notice_a_new_file(self) -> None:
         """Leave a file that was removed or replaced: SQLite would go on reading it for ever."""
-        if self._file is None:
+        if self.file is None:
             return
         try:
-            found = self._file.stat()
+            found = self.file.stat()
         except FileNotFoundError:
             raise self._failed("the file is gone") from None
         identity = (found.st_dev, found.st_ino)

@@ -22,6 +22,7 @@ class ForeignStore(ABC):
     """
 
     in_memory = False
+    find_at_once = None
     whose: str  # and where they are changed; the end of a sentence
 
     def __init__(self, name: str, state_url: str) -> None:

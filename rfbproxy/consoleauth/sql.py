@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    RowMapping,
     Select,
     Table,
     and_,
@@ -23,13 +22,15 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from rfbproxy.consoleauth.database import Database
+from rfbproxy.consoleauth.finding import Row, console_token, finding
 from rfbproxy.consoleauth.grants import grant_row, read_grant
 from rfbproxy.consoleauth.leftovers import PURGED_AT_ONCE, forget, forget_gone
 from rfbproxy.consoleauth.schema import GRANTS, OURS, REQUIRED, SESSIONS, TOKENS
 from rfbproxy.consoleauth.sessions import SessionTable, end_sessions
 from rfbproxy.consoleauth.spice_sessions import SpiceSessionTable
+from rfbproxy.consoleauth.sqlite_reader import SqliteReader
 from rfbproxy.consoleauth.state import State
-from rfbproxy.consoleauth.store import ConsoleTokens
+from rfbproxy.consoleauth.store import ConsoleTokens, Find
 from rfbproxy.consoleauth.token import ConsoleToken, Grant, hash_token
 from rfbproxy.errors import ConfigError, StoreError, StoreReadOnly, TokenInUse
 
@@ -51,6 +52,7 @@ class _Opened:
         state: where the grants of nova's tokens are, if anywhere.
         sessions: the live ones, beside the grants, so None where those are nowhere.
         spice_sessions: as these.
+        reader: answers `finding` at once, where tokens and grants are in an SQLite file.
     """
 
     columns: tuple[ColumnElement[Any], ...]
@@ -59,6 +61,7 @@ class _Opened:
     state: State | None
     sessions: SessionTable | None
     spice_sessions: SpiceSessionTable | None
+    reader: SqliteReader | None = None
 
 
 class SqlStore:
@@ -82,6 +85,12 @@ class SqlStore:
     def in_memory(self) -> bool:
         """Whether all of it is on the one connection of a memory database, so that more threads gain nothing."""
         return self._database.in_memory
+
+    @property
+    def find_at_once(self) -> Find | None:
+        """See `Store.find_at_once`: a read of an SQLite file waits for nobody."""
+        opened = self._found
+        return partial(self._read, opened.reader) if opened is not None and opened.reader is not None else None
 
     @property
     def sessions(self) -> SessionTable:
@@ -115,6 +124,8 @@ class SqlStore:
 
     def close(self) -> None:
         """Give all connections back; a memory database is forgotten."""
+        if self._found is not None and self._found.reader is not None:
+            self._found.reader.close()
         self._found = None
         self._database.close()
         if self._state is not None:
@@ -157,15 +168,13 @@ class SqlStore:
         opened = self._opened()
         with self._database.reading() as connection:
             row = connection.execute(opened.finding, {"this": hash_token(token)}).mappings().first()
-        if row is None:
-            return None
-        return _console_token(row, self._grant(opened, token, row))
+        return console_token(row, self._grant(opened, token, row)) if row is not None else None
 
     def list(self, now: int) -> ConsoleTokens:
         """The tokens valid now, the first to expire first; their grants stay closed, so they look empty."""
         query = select(*self._opened().columns).where(TOKENS.c.expires > now).order_by(TOKENS.c.expires)
         with self._database.reading() as connection:
-            return [_console_token(row, Grant()) for row in connection.execute(query).mappings()]
+            return [console_token(row, Grant()) for row in connection.execute(query).mappings()]
 
     def revoke(
         self,
@@ -244,7 +253,11 @@ class SqlStore:
             if len(hashes) < PURGED_AT_ONCE:
                 return
 
-    def _grant(self, opened: _Opened, token: str, row: RowMapping) -> Grant:
+    def _read(self, reader: SqliteReader, token: str) -> ConsoleToken | None:
+        row = reader.row(hash_token(token))
+        return console_token(row, self._grant(self._opened(), token, row)) if row is not None else None
+
+    def _grant(self, opened: _Opened, token: str, row: Row) -> Grant:
         if opened.state is not None:
             return opened.state.grant(token)
         if not opened.ours or row["policy"] is None:
@@ -276,27 +289,19 @@ class SqlStore:
         if missing := REQUIRED - present:
             raise StoreError(f"token store {database.name}: {TOKENS.name} lacks the columns {sorted(missing)}")
         columns = tuple(column for column in TOKENS.c if column.name in present)
-        finding = _finding(columns, with_grant=not novas)
+        query = finding(present, with_grant=not novas)
         if not novas:
             sessions = SessionTable(database, self._withdrawn, beside_tokens=True)
-            return _Opened(columns, finding, True, None, sessions, SpiceSessionTable(database))
+            reader = SqliteReader(database.file, query) if database.file is not None else None
+            return _Opened(columns, query, True, None, sessions, SpiceSessionTable(database), reader)
         if self._state is None:
-            return _Opened(columns, finding, False, None, None, None)
+            return _Opened(columns, query, False, None, None, None)
         self._state.open()
-        return _Opened(columns, finding, False, self._state, self._state.sessions, self._state.spice_sessions)
+        return _Opened(columns, query, False, self._state, self._state.sessions, self._state.spice_sessions)
 
     def _withdrawn(self, token_hashes: Collection[str]) -> Collection[str]:
         with self._database.reading() as connection:
             return set(token_hashes) - set(connection.execute(_KNOWN, {"these": list(token_hashes)}).scalars())
-
-
-def _finding(columns: tuple[ColumnElement[Any], ...], *, with_grant: bool) -> Select[Any]:
-    """Made once: to build the query costs several times what the database takes to answer it."""
-    finding = select(*columns).where(TOKENS.c.token_hash == bindparam("this"))
-    if not with_grant:
-        return finding
-    grants = TOKENS.outerjoin(GRANTS, GRANTS.c.token_hash == TOKENS.c.token_hash)
-    return finding.add_columns(GRANTS.c.policy, GRANTS.c.secrets).select_from(grants)
 
 
 def _delete(connection: Connection, which: ColumnElement[bool], known: Collection[str] | None = None) -> int:
@@ -315,18 +320,3 @@ def _with_id(table: Table, id_: str) -> ColumnElement[bool]:
         raise ConfigError(f"a console token's id is the first 8 hex digits of its hash, not {id_!r}")
     first = id_.lower()
     return and_(table.c.token_hash >= first, table.c.token_hash < first + "g")
-
-
-def _console_token(row: RowMapping, grant: Grant) -> ConsoleToken:
-    return ConsoleToken(
-        token_hash=row["token_hash"],
-        console_type=row["console_type"],
-        host=row["host"],
-        port=row["port"],
-        instance_uuid=row["instance_uuid"],
-        expires=row["expires"],
-        access_url_base=row.get("access_url_base"),
-        tls_port=row.get("tls_port"),
-        internal_access_path=row.get("internal_access_path"),
-        grant=grant,
-    )

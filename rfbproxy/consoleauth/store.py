@@ -1,5 +1,6 @@
 """What every token store has, wherever its tokens are."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from rfbproxy.consoleauth.database import Database
@@ -8,6 +9,7 @@ from rfbproxy.consoleauth.spice_sessions import SpiceSessionTable
 from rfbproxy.consoleauth.token import ConsoleToken
 
 ConsoleTokens = list[ConsoleToken]
+Find = Callable[[str], ConsoleToken | None]
 
 
 class Store(Protocol):
@@ -16,6 +18,13 @@ class Store(Protocol):
     @property
     def in_memory(self) -> bool:
         """Whether more than one thread gains nothing."""
+
+    @property
+    def find_at_once(self) -> Find | None:
+        """As `find`, for one thread alone, which waits for nobody; it raises `StoreBusy` where it would have to.
+
+        None: this store has to wait.
+        """
 
     @property
     def sessions(self) -> SessionTable:

@@ -12,7 +12,7 @@ from rfbproxy.consoleauth.spice_sessions import LIVE_S, ChannelRow, Location, Sp
 from rfbproxy.consoleauth.sql import CLOCKS_S, SqlStore
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.consoleauth.token import Grant
-from rfbproxy.errors import StoreError, StoreReadOnly, StoreUnlisted, TokenInUse
+from rfbproxy.errors import StoreBusy, StoreError, StoreReadOnly, StoreUnlisted, TokenInUse
 from rfbproxy.secret import Secret
 from tests.consoleauth.test_token import console_token
 
@@ -41,6 +41,7 @@ class GatedStore:
     """Answers only when the gate is open."""
 
     in_memory = False
+    find_at_once = None
 
     def __init__(self):
         self.entered = threading.Semaphore(0)
@@ -223,6 +224,7 @@ def test_stop_waits_for_the_running_and_fails_the_waiting(reactor, gated):
 def test_calls_are_timed_and_failures_of_the_store_told_apart(reactor):
     class Refusing:
         in_memory = False
+        find_at_once = None
 
         def find(self, token):
             raise {
@@ -246,3 +248,103 @@ def test_calls_are_timed_and_failures_of_the_store_told_apart(reactor):
     store.stop()
     assert [failed for _, failed in told] == [False, True, False, False, False, False]
     assert all(0 <= seconds < 5 for seconds, _ in told)
+
+
+class AtOnce:
+    """A store that answers at once, unless it is told not to."""
+
+    in_memory = False
+
+    def __init__(self):
+        self.threads = []
+        self.error = None
+        self.takes_s = 0.0
+        self.now = 100.0
+
+    def find(self, token):
+        self.threads.append(threading.current_thread())
+        return f"{token} later"
+
+    def find_at_once(self, token):
+        self.now += self.takes_s
+        if self.error is not None:
+            raise self.error
+        return token
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    store = AtOnce()
+    monkeypatch.setattr(threaded, "monotonic", lambda: store.now)
+    return store
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def quick(reactor, at_once, told):
+    quick = ThreadedStore(at_once, reactor, called=lambda seconds, failed: told.append((round(seconds, 3), failed)))
+    quick.start()
+    yield quick
+    reactor.result(quick.stop())
+
+
+def test_what_a_store_can_say_at_once_is_asked_of_no_thread(reactor, at_once, quick, told):
+    at_once.takes_s = 0.001
+    finding = quick.find("T")
+    assert finding.called
+    assert reactor.result(finding) == "T"
+    assert (at_once.threads, told) == ([], [(0.001, False)])
+
+
+def test_what_it_would_have_to_wait_for_is_asked_of_a_thread(reactor, at_once, quick, told):
+    at_once.error = StoreBusy("locked")
+    assert reactor.result(quick.find("T")) == "T later"
+    assert threading.current_thread() not in at_once.threads
+    assert told == [(0.0, False)], "once"
+
+
+def test_an_error_at_once_is_the_answer(reactor, at_once, quick, told):
+    at_once.error = StoreError("damaged")
+    with pytest.raises(StoreError, match="damaged"):
+        reactor.result(quick.find("T"))
+    assert (at_once.threads, told) == ([], [(0.0, True)])
+
+
+def test_after_a_slow_answer_threads_are_asked_for_some_seconds(reactor, at_once, quick):
+    at_once.takes_s = threaded.SLOW_S + 0.001
+    assert reactor.result(quick.find("T")) == "T"
+    at_once.now += threaded.REST_S - 0.1
+    assert reactor.result(quick.find("T")) == "T later"
+    at_once.now += 0.1
+    at_once.takes_s = 0.0
+    assert [reactor.result(quick.find("T")) for _ in range(2)] == ["T", "T"]
+
+
+def test_a_slow_way_to_saying_no_counts_too(reactor, at_once, quick):
+    at_once.takes_s, at_once.error = threaded.SLOW_S + 0.001, StoreBusy("a disk that does not answer")
+    assert reactor.result(quick.find("T")) == "T later"
+    at_once.error = None
+    assert reactor.result(quick.find("T")) == "T later"
+
+
+def test_a_store_that_is_stopped_says_nothing_at_once(reactor, at_once):
+    quick = ThreadedStore(at_once, reactor)
+    with pytest.raises(StoreError, match="stopped"):
+        reactor.result(quick.find("T"))
+
+
+def test_a_file_is_read_on_the_spot(reactor, tmp_path):
+    inner = SqlStore(f"sqlite:///{tmp_path}/tokens.sqlite")
+    inner.open()
+    inner.create("T", console_token(), now=0)
+    quick = ThreadedStore(inner, reactor)
+    quick.start()
+    finding = quick.find("T")
+    assert finding.called
+    assert reactor.result(finding) == console_token()
+    reactor.result(quick.stop())
+    inner.close()
