@@ -4,14 +4,17 @@ import faulthandler
 import sys
 from importlib import import_module
 
+from rfbproxy.importing import importing
+
 
 def main() -> None:
     """Serve until told to stop, and leave with status 0, or 1 where that cannot be begun."""
     faulthandler.enable()  # for a worker that hangs, or crashes, to say where
-    import_module(sys.argv[1]).install()  # before anything below imports the default one
-    from twisted.internet import reactor
+    with importing():
+        import_module(sys.argv[1]).install()  # before anything below imports the default one
+        from twisted.internet import reactor
 
-    from rfbproxy.workers.worker import run
+        from rfbproxy.workers.worker import run
 
     sys.exit(run(reactor))
 

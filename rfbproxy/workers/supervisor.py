@@ -11,7 +11,8 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
 from rfbproxy import api_assembly, assembly, listening
-from rfbproxy.config import Address, Config
+from rfbproxy.address import Address
+from rfbproxy.config import Config
 from rfbproxy.consoleauth import Store, worker_of
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.deferreds import following

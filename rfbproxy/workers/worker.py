@@ -12,7 +12,8 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from rfbproxy import assembly
-from rfbproxy.config import Address, Config
+from rfbproxy.address import Address
+from rfbproxy.config import Config
 from rfbproxy.consoleauth import worker_of
 from rfbproxy.errors import ConsoleProxyError
 from rfbproxy.listening import Place

@@ -4,7 +4,8 @@ import pytest
 from twisted.internet.task import Clock
 
 from rfbproxy.config import Config
-from rfbproxy.consoleauth import SqlStore, worker_of
+from rfbproxy.consoleauth import worker_of
+from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.service import service_name
 from rfbproxy.workers import supervisor as module
 from rfbproxy.workers.slot import FIRST_DELAY_S
