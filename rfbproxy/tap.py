@@ -1,5 +1,6 @@
 """What `twistd consoleproxy` runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from rfbproxy.importing import importing
 from rfbproxy.log_file import MOVABLE_LOG, log_as_told, movable_log
 from rfbproxy.signals import install_signals
 from rfbproxy.workers.number import workers
+from rfbproxy.workers.process import start_worker
 
 if TYPE_CHECKING:
     from rfbproxy.service import ConsoleProxyService
@@ -72,6 +74,20 @@ def _service(config: Config, options: Options, reactor: Any) -> "ConsoleProxySer
         with importing():
             from rfbproxy.service import make_service
         return make_service(config, reactor)
+    twistd: Mapping[str, Any] = options.parent or {}
+    # They import the same as this process, and need not wait until it has.
+    spares = [start_worker(reactor) for _ in range(count)] if _stays_as_it_is(twistd) else []
     with importing():
         from rfbproxy.workers.supervisor import make_supervisor
-    return make_supervisor(config, reactor, count, log_as_told(options.parent or {}))
+    try:
+        return make_supervisor(config, reactor, count, log_as_told(twistd), spares)
+    except ConsoleProxyError:
+        for spare in spares:
+            spare.kill()
+        raise
+
+
+def _stays_as_it_is(twistd: Mapping[str, Any]) -> bool:
+    """Whether the process is by now what the service will run in: twistd may leave it, or change it."""
+    changed = any(twistd.get(name) is not None for name in ("uid", "gid", "chroot", "umask"))
+    return bool(twistd.get("nodaemon")) and twistd.get("rundir") == "." and not changed
