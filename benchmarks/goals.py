@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.scenes import PRODUCT
+from benchmarks.scenes import PRODUCT, WORKERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +50,5 @@ GOALS = (
     Goal("stall", "growth_mib", 1, None),
     Goal("fair", "times_idle_p99", 3, None),
     Goal("start", "startup_s", 1, None),
+    Goal("start", "startup_s", 1, None, peer=WORKERS),
 )

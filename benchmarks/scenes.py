@@ -102,6 +102,6 @@ SCENES = (
           replace(_IDLE, sessions=4000), replace(_IDLE, sessions=4000), Play.idle_sessions),
     Scene("stall", "A flood of 1 GB that the client does not read", ("websockify", "haproxy", PRODUCT),
           Load("stall", amount=_GB), Load("stall", amount=_GB), Play.stalled_client),
-    Scene("start", "From the start to the first answer", ("websockify", "haproxy", PRODUCT),
+    Scene("start", "From the start to the first answer", ("websockify", "haproxy", PRODUCT, WORKERS),
           Load("idle"), Load("idle"), Play.start_up),
 )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from benchmarks.goals import Goal
+from benchmarks.scenes import PRODUCT
 
 UNITS = {  # of every figure, as a table's head names it
     "cpu_s_per_gb": "CPU s/GB",
@@ -88,7 +89,8 @@ def _goal_lines(goals: Sequence[Goal], scenes: Mapping[str, Rounds], titles: Map
         figure = UNITS[goal.figure] + (f" ÷ {goal.against}" if goal.against else "")
         bound = f"{'≤' if goal.at_most else '≥'} {goal.bound:g}"
         verdict = "not measured" if value is None else "met" if goal.is_met(value) else "**missed**"
-        yield [titles[goal.scene], figure, bound, number(value), verdict]
+        title = titles[goal.scene] + (f" ({goal.peer})" if goal.peer != PRODUCT else "")
+        yield [title, figure, bound, number(value), verdict]
 
 
 def number(value: float | None) -> str:

@@ -3,6 +3,7 @@
 import sys
 
 from rfbproxy.command_line import hide_argument
+from rfbproxy.importing import importing
 
 
 def main() -> None:
@@ -10,7 +11,8 @@ def main() -> None:
     for before, argument in zip(sys.argv, [*sys.argv[1:], ""], strict=True):
         if before == "--token" or before.startswith("--token="):
             hide_argument(argument if before == "--token" else before.removeprefix("--token="))
-    from rfbproxy.cli import main as run
+    with importing():
+        from rfbproxy.cli import main as run
 
     run()
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 
 from rfbproxy import assembly
+from rfbproxy.address import Address
 from rfbproxy.api.access import Access, BadTokens, TokenFile, weaknesses
 from rfbproxy.client.waiting_room import WaitingRoom
-from rfbproxy.config import Address, Config
+from rfbproxy.config import Config
 from rfbproxy.consoleauth import Store
 from rfbproxy.errors import ConfigError
 from rfbproxy.metrics import Snapshot
-from rfbproxy.option_names import Finding
+from rfbproxy.written import Finding
 
 if TYPE_CHECKING:
     from rfbproxy.api.resource import OnThread

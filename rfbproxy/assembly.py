@@ -1,6 +1,5 @@
 """What the options become: the parts that the service is assembled from, each judged as it is made."""
 
-import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,21 +9,23 @@ from typing import Any
 from twisted.logger import Logger
 
 from rfbproxy import web
+from rfbproxy.address import Address
 from rfbproxy.client.factory import Kind
 from rfbproxy.client.folders import SPICE_PAGE, Folders, Protocol
 from rfbproxy.client.listener import ClientConnection, Listener
 from rfbproxy.client.native import NativeConnection
 from rfbproxy.client.tls import ServerTls
-from rfbproxy.config import BASE_URLS, Address, Config
-from rfbproxy.consoleauth import ConsoleToken, stores
+from rfbproxy.config import BASE_URLS, Config
+from rfbproxy.consoleauth import ConsoleToken, addresses
 from rfbproxy.errors import ConfigError
 from rfbproxy.listening import Place, places
-from rfbproxy.option_names import Finding
 from rfbproxy.session.target_check import LibvirtCheck
 from rfbproxy.session.visit import VisitRules
 from rfbproxy.systemd import take_sockets
 from rfbproxy.target.dial import Dialler
 from rfbproxy.target.tls import TargetTls, TargetTlsRules
+from rfbproxy.workers.number import kept_in_memory
+from rfbproxy.written import Finding
 
 NATIVE = "rfb"  # the listener for native VNC viewers, as LISTEN_FDNAMES may name it
 
@@ -71,22 +72,6 @@ def nothing_to_listen_on(config: Config) -> ConfigError:
     """What is wrong where no listener has an address."""
     first = "[vnc] novncproxy_host" if config.flag("vnc", "enabled") else "[spice] html5proxy_host"
     return ConfigError(f"{first} is empty, and there is nothing else to listen on")
-
-
-def workers(config: Config) -> int:
-    """How many processes serve."""
-    if kept_in_memory(config):
-        return 1
-    asked = config["consoleproxy", "workers"]
-    return int(str(asked)) if asked is not None else len(os.sched_getaffinity(0))
-
-
-def kept_in_memory(config: Config) -> str | None:
-    """The option by which something that visits need is kept in one process's memory; None: nothing is."""
-    for group, name in (("consoleauth", "connection"), ("consoleproxy", "state_connection")):
-        if stores.in_memory(config.text(group, name) or ""):
-            return f"[{group}] {name}"
-    return None
 
 
 def bind(config: Config, wanted: Mapping[str, Sequence[Address]]) -> tuple[list[Place], list[Place]]:
@@ -196,7 +181,7 @@ def rules(config: Config) -> VisitRules:
 
 def _untold_bases(config: Config) -> Mapping[str, str]:
     """What access URLs begin with, by console type, where the token store does not know that."""
-    if stores.tells_all(config.text("consoleauth", "connection") or ""):
+    if addresses.tells_all(config.text("consoleauth", "connection") or ""):
         return {}
     return {console_type: config.base_url(console_type) for console_type in BASE_URLS}
 

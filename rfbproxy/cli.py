@@ -9,15 +9,20 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
 
 from rfbproxy import __version__
+from rfbproxy.address import Address, parse_address
 from rfbproxy.command_line import read_secret, table
-from rfbproxy.config import Address, Config, parse_address
+from rfbproxy.config import Config
 from rfbproxy.consoleauth import CONSOLE_TYPES, Grant
 from rfbproxy.consoleauth.token import SHARE_WORDS
-from rfbproxy.consoles import Commands, Consoles
 from rfbproxy.errors import ConfigError, ConsoleProxyError
+from rfbproxy.importing import importing
 from rfbproxy.issue import ALLOWABLE_CHANNELS, SECURITY_WORDS, SPICE_TYPES, Console, target_host, valid_instance
+
+if TYPE_CHECKING:
+    from rfbproxy.consoles import Commands
 
 DEFAULT_LISTEN = "127.0.0.1:6080"
 Command = Callable[[argparse.Namespace, Config], object]
@@ -121,18 +126,20 @@ def session_end(parsed: argparse.Namespace, config: Config) -> object:
 
 
 @contextmanager
-def _commands(parsed: argparse.Namespace, config: Config) -> Iterator[Commands]:
+def _commands(parsed: argparse.Namespace, config: Config) -> Iterator["Commands"]:
     """What carries commands out: the store of the options, or the API of another machine."""
     if parsed.api is not None:
         yield _api(parsed, config)
         return
-    from rfbproxy.store_options import open_store
+    with importing():
+        from rfbproxy.consoles import Consoles
+        from rfbproxy.store_options import open_store
 
     with closing(open_store(config)) as store:
         yield Consoles(store, config)
 
 
-def _api(parsed: argparse.Namespace, config: Config) -> Commands:
+def _api(parsed: argparse.Namespace, config: Config) -> "Commands":
     from rfbproxy.api_client import ApiClient
 
     file = parsed.api_token_file or config.path("consoleproxy", "api_token_file")
@@ -157,7 +164,7 @@ def vmware_port(parsed: argparse.Namespace, config: Config) -> dict[str, int]:
 
 def serve(parsed: argparse.Namespace, config: Config) -> None:
     """Run the service."""
-    from rfbproxy.foreground import serve as run
+    from rfbproxy.under_twistd import serve as run
 
     run(
         config,

@@ -1,20 +1,16 @@
 """Reading `nova.conf`, and judging all of it before anything starts."""
 
-import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from oslo_config import cfg
-
+from rfbproxy.address import Address, parse_address, parse_host
 from rfbproxy.errors import ConfigError
-from rfbproxy.option_names import unknown, written_in
-from rfbproxy.options import GROUPS, KEYSTONE_AUTHTOKEN
 from rfbproxy.rfb import Preference, SecurityType
 
 _BARE_NAME = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]?")
@@ -24,72 +20,12 @@ UNIX_PEER = "unix"  # the name of everybody who comes by a UNIX socket
 Trusted = Network | str
 Name = tuple[str, str]  # of an option, after that of its group
 
-logging.getLogger("oslo_config").setLevel(logging.ERROR)  # old names are welcome here, and not worth a warning
-
 BASE_URLS = {
     "novnc": ("vnc", "novncproxy_base_url"),
     "xvpvnc": ("vnc", "xvpvncproxy_base_url"),
     "spice-html5": ("spice", "html5proxy_base_url"),
     "spice-direct": ("spice", "spice_direct_proxy_base_url"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen: `host` and `port`, or a UNIX socket's `path`."""
-
-    host: str = ""
-    port: int = 0
-    path: str | None = None
-
-    def __str__(self) -> str:
-        if self.path is not None:
-            return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_address(text: str, what: str) -> Address:
-    """Read `host:port`, `[v6]:port` or `unix:PATH`.
-
-    Raises:
-        ConfigError: anything else; `what` says which option or argument it was.
-    """
-    if text.startswith("unix:") and len(text) > len("unix:"):
-        return Address(path=text.removeprefix("unix:"))
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535 or (":" in host and not bracketed):
-        raise ConfigError(f"{what}: {text!r} is not an address; host:port, [IPv6]:port or unix:PATH is")
-    return Address(host[1:-1] if bracketed else host, int(port))
-
-
-def parse_host(text: str, what: str) -> str:
-    """Read a host that stands without its port: a name, IPv4, or IPv6 with or without brackets and zone.
-
-    Raises:
-        ConfigError: a port stands with it, or may do so: `2001:db8::1:6080` has two meanings.
-    """
-    bracketed = text.startswith("[") and text.endswith("]")
-    host = text[1:-1] if bracketed else text
-    if ":" not in host and not bracketed:
-        return host
-    rest, _, last = host.rpartition(":")
-    if not bracketed and re.fullmatch("[0-9]{4}", last) and _is_ipv6(rest):
-        raise ConfigError(
-            f"{what}: {text!r} may be an address, or {rest} with the port {last}; "
-            f"[{host}] is the one, [{rest}] the other, whose port has an option of its own"
-        )
-    if not _is_ipv6(host):
-        raise ConfigError(f"{what}: {text!r} is not a host; a name, IPv4 or IPv6 is, and its port has its own option")
-    return host
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        IPv6Address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_url(text: str) -> bool:
@@ -120,21 +56,15 @@ class Config:
     """
 
     def __init__(self, files: Sequence[str] = (), folders: Sequence[str] = (), *, base: Path | None = None) -> None:
+        from rfbproxy.config_files import read  # a worker is told its options, and starts sooner without oslo.config
+
         self.base = base or Path.cwd()
-        files, folders = self._absolute(files), self._absolute(folders)
-        self._places = (files, folders)
-        self._values: dict[Name, object] = {}
-        self._set: set[Name] = set()
-        arguments = [f"--config-file={file}" for file in files] + [f"--config-dir={folder}" for folder in folders]
-        try:
-            self._read(arguments)
-        except (cfg.Error, ValueError, OSError) as error:
-            raise ConfigError(" ".join(str(error).split())) from error
+        self._files = [str(self.base / file) for file in files]
+        self._folders = [str(self.base / folder) for folder in folders]
+        found = read(self._files, self._folders, self.base)
+        self._values, self._set = found.values, found.is_set
+        self.written, self.unknown = found.written, found.unknown
         self._judge()
-        self.written = tuple(
-            written_in([*files, *(str(p) for f in folders for p in sorted(Path(f).glob("[!.]*.conf")))])
-        )
-        self.unknown = tuple(unknown(self.written))
 
     def _judge(self) -> None:
         self._check_origins()
@@ -153,7 +83,7 @@ class Config:
         Raises:
             ConfigError: as for the first time.
         """
-        return Config(*self._places, base=self.base)
+        return Config(self._files, self._folders, base=self.base)
 
     def with_those_of(self, other: "Config", names: Collection[Name]) -> "Config":
         """The same, but for some options which are as in another one."""
@@ -174,7 +104,8 @@ class Config:
     @classmethod
     def of_told(cls, told: Mapping[str, Any]) -> "Config":
         """What `as_told` gave."""
-        config = cls(base=Path(told["base"]))
+        config = cls.__new__(cls)
+        config.base = Path(told["base"])
         config._values = {(group, name): value for group, name, value, _ in told["options"]}
         config._set = {(group, name) for group, name, _, is_set in told["options"] if is_set}
         config._judge()
@@ -324,7 +255,7 @@ class Config:
     def keystone_login(self) -> dict[str, Any]:
         """The options of `[keystone_authtoken]` by name; None where one is unset or empty."""
         group = "keystone_authtoken"
-        login: dict[str, Any] = {option.dest: self.text(group, option.dest) for option in KEYSTONE_AUTHTOKEN}
+        login: dict[str, Any] = {name: self.text(of, name) for of, name in self._values if of == group}
         login["insecure"] = self.flag(group, "insecure")
         for name in ("cafile", "certfile", "keyfile"):
             login[name] = str(self.base / login[name]) if login[name] else None
@@ -337,26 +268,6 @@ class Config:
         if address.host in ("", "0.0.0.0", "::"):  # noqa: S104 - told apart, not bound
             address = replace(address, host=self.text("DEFAULT", "my_ip") or "")
         return f"vnc://{address}"
-
-    def _read(self, arguments: Sequence[str]) -> None:
-        conf = cfg.ConfigOpts()
-        for group, options in GROUPS.items():
-            conf.register_opts(options, group=None if group == "DEFAULT" else group)
-        conf(arguments, project="consoleproxy", default_config_files=[], default_config_dirs=[])
-        # Again with its absolute value: other options may contain it.
-        conf.set_override("state_path", *self._absolute([str(conf.state_path)]))
-        for group, options in GROUPS.items():
-            for option in options:
-                name = option.dest
-                try:
-                    self._values[group, name] = conf[name] if group == "DEFAULT" else conf[group][name]
-                except cfg.Error as error:  # its text names the file in a form not meant for people, or no option
-                    told = error.__context__ if isinstance(error.__context__, cfg.Error) else error
-                    why = str(told).partition(" is not valid: ")[2] or str(told)
-                    raise ConfigError(f"[{group}] {name}: {' '.join(why.split())}") from error
-                where = conf.get_location(name, None if group == "DEFAULT" else group)
-                if where is not None and where.location is not cfg.Locations.opt_default:
-                    self._set.add((group, name))
 
     def _check_origins(self) -> None:
         for name in self.words("console", "allowed_origins"):
@@ -371,9 +282,6 @@ class Config:
                 yield UNIX_PEER if word == UNIX_PEER else _unmapped(ip_network(word, strict=False))
             except ValueError as error:
                 raise ConfigError(f"[consoleproxy] trusted_proxies: {word!r} is no address or network") from error
-
-    def _absolute(self, paths: Sequence[str]) -> list[str]:
-        return [str(self.base / path) for path in paths]
 
 
 def is_trusted(source: str, trusted: Sequence[Trusted]) -> bool:

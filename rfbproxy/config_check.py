@@ -14,13 +14,15 @@ from sqlalchemy import make_url
 from twisted.internet.task import Clock
 
 from rfbproxy import api_assembly, assembly
-from rfbproxy.config import Address, Config
-from rfbproxy.consoleauth import SqlStore
+from rfbproxy.address import Address
+from rfbproxy.config import Config
+from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.errors import ConfigError, StoreError
-from rfbproxy.option_names import Finding, meant_by, remarks
+from rfbproxy.option_names import meant_by, remarks
 from rfbproxy.serving import Serving, Share
 from rfbproxy.session.limits import Limits
 from rfbproxy.store_options import named_store
+from rfbproxy.written import Finding
 
 USABLE = "the configuration is usable"
 

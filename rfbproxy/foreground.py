@@ -1,14 +1,14 @@
-"""Proxies in the foreground: the service, and those that do everything for one machine."""
+"""Proxies in the foreground, which do everything for one machine."""
 
 import sys
 from time import time
 
 from twisted.logger import globalLogBeginner
-from twisted.scripts import twistd
 
+from rfbproxy.address import Address
 from rfbproxy.client.folders import Protocol
-from rfbproxy.config import Address, Config
-from rfbproxy.consoleauth import SqlStore
+from rfbproxy.config import Config
+from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.issue import EXPIRES_LIMIT, Console, issue
 from rfbproxy.log_text import text_observer
 from rfbproxy.service import ConsoleProxyService, make_service
@@ -16,31 +16,6 @@ from rfbproxy.signals import install_signals
 
 _PAGES = {"novnc": "vnc_auto.html", "xvpvnc": "console", "spice-html5": ""}
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not bound
-
-
-def serve(
-    config: Config,
-    files: list[str],
-    folders: list[str],
-    *,
-    nodaemon: bool,
-    pid_file: str | None = None,
-    log_file: str | None = None,
-) -> None:
-    """Run the plugin, in the background only if `daemon` says so."""
-    stay = nodaemon or not config.flag("DEFAULT", "daemon")
-    options = twistd.ServerOptions()  # type: ignore[attr-defined]
-    options.parseOptions(
-        [
-            *(["--nodaemon"] if stay else []),
-            f"--pidfile={pid_file or ''}",
-            *([f"--logfile={log_file}"] if log_file else []),
-            "consoleproxy",
-            *(f"--config-file={file}" for file in files),
-            *(f"--config-dir={folder}" for folder in folders),
-        ]
-    )
-    twistd.runApp(options)
 
 
 def view(config: Config, address: Address, console: Console) -> None:

@@ -3,7 +3,8 @@
 import re
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from rfbproxy.config import Config, parse_host
+from rfbproxy.address import parse_host
+from rfbproxy.config import Config
 from rfbproxy.errors import ConfigError
 
 

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rfbproxy.config import Address
+from rfbproxy.address import Address
 from rfbproxy.errors import ConfigError
 from rfbproxy.systemd import HandedOver
 

@@ -4,45 +4,13 @@ oslo.config takes a file for what it registered and keeps quiet about the rest; 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 
 from oslo_config import cfg
 
 from rfbproxy.options import GROUPS, SHARED_GROUPS
 from rfbproxy.retired_options import RETIRED, RETIRED_GROUPS, UNUSED_BY_THE_SERVICE
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A name that stands in a file."""
-
-    group: str
-    name: str
-    file: str
-
-    def __str__(self) -> str:
-        return f"[{self.group}] {self.name}"
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Its group and name."""
-        return self.group, self.name
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What is to be said of an option.
-
-    Attributes:
-        option: `[group] name`; None: it is about no single one.
-    """
-
-    option: str | None
-    says: str
-
-    def __str__(self) -> str:
-        return f"{self.option}: {self.says}" if self.option is not None else self.says
+from rfbproxy.written import Finding, Written
 
 
 def written_in(files: Iterable[str]) -> Iterator[Written]:

@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from rfbproxy import api_assembly, assembly
+from rfbproxy.address import Address
 from rfbproxy.client.folders import Protocol
-from rfbproxy.config import Address, Config
+from rfbproxy.config import Config
 from rfbproxy.consoleauth import Store
 from rfbproxy.errors import ConsoleProxyError
 from rfbproxy.heartbeat import keep_beating

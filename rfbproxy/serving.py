@@ -13,18 +13,18 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from rfbproxy import api_assembly, assembly, metrics
+from rfbproxy.address import Address
 from rfbproxy.client.factory import ClientFactory
 from rfbproxy.client.folders import Protocol
 from rfbproxy.client.listener import Listener
 from rfbproxy.client.pages import Pages, PageSite
 from rfbproxy.client.probe import websocket_opens
 from rfbproxy.client.waiting_room import WaitingRoom
-from rfbproxy.config import Address, Config, is_trusted
+from rfbproxy.config import Config, is_trusted
 from rfbproxy.consoleauth import Store
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.deferreds import following
 from rfbproxy.errors import StoreError
-from rfbproxy.exposition import process_snapshot
 from rfbproxy.listening import Place
 from rfbproxy.metrics import Figures, Snapshot
 from rfbproxy.readiness import Readiness
@@ -170,6 +170,8 @@ class Serving:
 
     async def figures(self) -> dict[str, float]:
         """What this process counts, and what can be seen of it now, as a snapshot (see `rfbproxy.metrics`)."""
+        from rfbproxy.exposition import process_snapshot  # whoever is not asked starts sooner without it
+
         is_ready = await self.ready() is None
         return self._figures.snapshot(
             {

@@ -1,18 +1,23 @@
 """What `twistd consoleproxy` runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
 from twisted.python import usage
 
-from rfbproxy import assembly
 from rfbproxy.config import Config
 from rfbproxy.errors import ConsoleProxyError
+from rfbproxy.importing import importing
 from rfbproxy.log_file import MOVABLE_LOG, log_as_told, movable_log
-from rfbproxy.service import ConsoleProxyService, make_service
 from rfbproxy.signals import install_signals
-from rfbproxy.workers.supervisor import Supervisor, make_supervisor
+from rfbproxy.workers.number import workers
+from rfbproxy.workers.process import start_worker
+
+if TYPE_CHECKING:
+    from rfbproxy.service import ConsoleProxyService
+    from rfbproxy.workers.supervisor import Supervisor
 
 
 class Options(usage.Options):
@@ -63,8 +68,26 @@ def makeService(options: Options) -> IService:
     return service
 
 
-def _service(config: Config, options: Options, reactor: Any) -> ConsoleProxyService | Supervisor:
-    """One process alone, or the one that looks after several."""
-    if (workers := assembly.workers(config)) == 1:
+def _service(config: Config, options: Options, reactor: Any) -> "ConsoleProxyService | Supervisor":
+    """One process alone, or the one that looks after several; both take long to import."""
+    if (count := workers(config)) == 1:
+        with importing():
+            from rfbproxy.service import make_service
         return make_service(config, reactor)
-    return make_supervisor(config, reactor, workers, log_as_told(options.parent or {}))
+    twistd: Mapping[str, Any] = options.parent or {}
+    # They import the same as this process, and need not wait until it has.
+    spares = [start_worker(reactor) for _ in range(count)] if _stays_as_it_is(twistd) else []
+    with importing():
+        from rfbproxy.workers.supervisor import make_supervisor
+    try:
+        return make_supervisor(config, reactor, count, log_as_told(twistd), spares)
+    except ConsoleProxyError:
+        for spare in spares:
+            spare.kill()
+        raise
+
+
+def _stays_as_it_is(twistd: Mapping[str, Any]) -> bool:
+    """Whether the process is by now what the service will run in: twistd may leave it, or change it."""
+    changed = any(twistd.get(name) is not None for name in ("uid", "gid", "chroot", "umask"))
+    return bool(twistd.get("nodaemon")) and twistd.get("rundir") == "." and not changed

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from rfbproxy.config import Address, Config
+from rfbproxy.address import Address
+from rfbproxy.config import Config
 from rfbproxy.errors import ConfigError
 from rfbproxy.secret import Secret
 from rfbproxy.tls import read_pem

@@ -3,10 +3,12 @@ import json
 import pytest
 
 from rfbproxy import assembly
-from rfbproxy.config import Address, Config, is_trusted, parse_address
+from rfbproxy.address import Address, parse_address
+from rfbproxy.config import Config, is_trusted
 from rfbproxy.errors import ConfigError
 from rfbproxy.options import GROUPS
 from rfbproxy.rfb import Preference, SecurityType, VeNCryptSubtype
+from rfbproxy.workers import number
 from tests.certificates import certificate
 
 
@@ -400,7 +402,7 @@ def test_there_is_a_worker_for_each_core_unless_told_or_a_store_is_a_memory(tmp_
     def workers(options):
         file = tmp_path / "nova.conf"
         file.write_text(options)
-        return assembly.workers(Config([str(file)]))
+        return number.workers(Config([str(file)]))
 
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5})
     assert workers("") == 3

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from rfbproxy import foreground
-from rfbproxy.config import Address, Config
+from rfbproxy.address import Address
+from rfbproxy.config import Config
 from rfbproxy.errors import ConfigError
 from rfbproxy.issue import Console
 

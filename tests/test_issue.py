@@ -2,7 +2,8 @@
 
 import pytest
 
-from rfbproxy.consoleauth import CONSOLE_TYPES, Grant, SqlStore, hash_token
+from rfbproxy.consoleauth import CONSOLE_TYPES, Grant, hash_token
+from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.consoleauth.token import SHARE_WORDS
 from rfbproxy.errors import ConfigError
 from rfbproxy.issue import ALLOWABLE_CHANNELS, SPICE_TYPES, Console, issue

@@ -9,7 +9,8 @@ import pytest
 from twisted.internet import reactor
 from twisted.internet.protocol import Factory, Protocol
 
-from rfbproxy.config import Address, Config
+from rfbproxy.address import Address
+from rfbproxy.config import Config
 from rfbproxy.errors import ConfigError
 from rfbproxy.listening import close as close_places
 from rfbproxy.listening import listen, places

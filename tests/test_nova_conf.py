@@ -3,10 +3,11 @@
 import pytest
 from oslo_config import cfg
 
+from rfbproxy.address import Address
 from rfbproxy.assembly import wanted
-from rfbproxy.config import Address, Config
+from rfbproxy.config import Config
 from rfbproxy.config_check import as_text, check
-from rfbproxy.consoleauth import SqlStore
+from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.errors import ConfigError
 from rfbproxy.graphics_xml import graphics_xml
 from rfbproxy.issue import Console, issue

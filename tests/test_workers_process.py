@@ -84,6 +84,17 @@ def hang_up(proxy: Proxy, options: str, says: str = "options were read again") -
     until(lambda: proxy.log.count(says) > before, f"{says!r} in the log")
 
 
+@pytest.mark.parametrize("command", [("twistd", "-n", "consoleproxy"), ("consoleproxy", "serve")], ids=" ".join)
+@pytest.mark.parametrize("options", ["[DEFAULT]\nssl_only = True", "[vnc]\nnovncproxy_host = 192.0.2.1"])
+def test_what_cannot_work_is_refused_in_one_line_and_leaves_no_worker(tmp_path, command, options):
+    proxy = Proxy(tmp_path, TWO + options)
+    refused = run(*command, "--config-file", proxy.config, cwd=tmp_path)  # returns once nobody has its output any more
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("consoleproxy: ")
+    assert len(refused.stderr.splitlines()) == 1, refused.stderr
+    assert "Traceback" not in refused.stdout
+
+
 def test_several_serve_and_nothing_of_theirs_stays(tmp_path):
     with target(echo) as server, running(tmp_path, TWO) as proxy, ExitStack() as stack:
         workers = workers_of(proxy)

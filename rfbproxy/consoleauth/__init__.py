@@ -1,21 +1,19 @@
 """Console tokens: what they are, the URLs that carry them, and the store that keeps them.
 
-`token`, `access_url`, `sealing` and `grants` are plain values and functions. `store` says what a store is, and
-`stores` knows them all by their addresses: `sql` (with `schema`, `database`, `engine`, `postgresql`, `leftovers`,
-`finding`, `sqlite_reader`, `sessions`, `spice_sessions`), `compute_api` and `token_file` (both `foreign`, with their
-`state` in a database). They are synchronous, as the command line uses them, which has `vmware_ports` too; `threaded`
-puts one behind `threads` for the service, and these two alone know Twisted, so they are imported by their own names.
-`session`, `service` and `cli` may import from here; `client` and `target` do not. Imports only `rfbproxy.errors` and
-`rfbproxy.secret`.
+`token`, `rows`, `access_url`, `addresses`, `sealing` and `grants` are plain values and functions. `store` says what a
+store is, and `stores` knows them all by their addresses: `sql` (with `schema`, `database`, `engine`, `postgresql`,
+`leftovers`, `finding`, `sqlite_reader`, `sessions`, `spice_sessions`), `compute_api` and `token_file` (both `foreign`,
+with their `state` in a database). They are synchronous, as the command line uses them, which has `vmware_ports` too;
+`threaded` puts one behind `threads` for the service, and these two alone know Twisted. What knows SQLAlchemy or Twisted
+takes long to import, and has to be imported by its own name. `session`, `service` and `cli` may import from here;
+`client` and `target` do not. Imports only `rfbproxy.errors` and `rfbproxy.secret`.
 """
 
 from collections.abc import Awaitable, Collection, Mapping
 from typing import Protocol
 
 from rfbproxy.consoleauth.access_url import access_url
-from rfbproxy.consoleauth.sessions import SessionRow, worker_of
-from rfbproxy.consoleauth.spice_sessions import LIVE_S, ChannelRow, Location, SpiceClaim
-from rfbproxy.consoleauth.sql import SqlStore
+from rfbproxy.consoleauth.rows import LIVE_S, ChannelRow, Location, SessionRow, SpiceClaim, worker_of
 from rfbproxy.consoleauth.store import Store
 from rfbproxy.consoleauth.token import CONSOLE_TYPES, ConsoleToken, Grant, hash_token, new_token
 
@@ -30,7 +28,6 @@ __all__ = [
     "SessionStore",
     "SpiceClaim",
     "SpiceSessionStore",
-    "SqlStore",
     "Store",
     "TokenStore",
     "access_url",

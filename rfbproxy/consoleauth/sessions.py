@@ -6,13 +6,13 @@ A proxy tells of its sessions every moment, and is told which of them are to end
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rfbproxy.consoleauth.database import Database
+from rfbproxy.consoleauth.rows import SessionRow, service_of
 from rfbproxy.consoleauth.schema import GRANTS, PROXIES, SESSIONS, TOKENS, USES
 from rfbproxy.errors import StoreError
 
@@ -36,40 +36,6 @@ _COUNTING = (
     .where(_session.session == bindparam("of"))
     .values(bytes_to_client=bindparam("to_client"), bytes_to_target=bindparam("to_target"))
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRow:
-    """One live session.
-
-    Attributes:
-        id: of its visit, up to 32 characters.
-        client: its address, up to 64 characters.
-        target: host:port.
-        started: ISO 8601, in UTC.
-        proxy: the process that it is in, up to 255 characters; in lists the service that the process is a part of.
-        expires: of its token, in Unix seconds; not kept.
-    """
-
-    id: str
-    type: str
-    client: str
-    target: str
-    instance: str
-    started: str
-    bytes_to_client: int
-    bytes_to_target: int
-    proxy: str
-    token_hash: str
-    expires: int = 0
-
-
-_WORKER = "/"  # stands between the name of a service and what its process is called in it
-
-
-def worker_of(service: str, worker: object) -> str:
-    """The name of one process of a service, as `proxy` is it."""
-    return f"{service}{_WORKER}{worker}"
 
 
 Withdrawn = Callable[[Collection[str]], Collection[str]]
@@ -214,7 +180,7 @@ class SessionTable:
                     row["started"],
                     row["bytes_to_client"],
                     row["bytes_to_target"],
-                    row["proxy"].partition(_WORKER)[0],
+                    service_of(row["proxy"]),
                     row["token_hash"],
                 )
                 for row in connection.execute(query).mappings()

@@ -6,7 +6,6 @@ All of them must see the same rows, and their clocks must agree to within a few 
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -29,58 +28,15 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from rfbproxy.consoleauth.database import Database
+from rfbproxy.consoleauth.rows import LIVE_S, ChannelRow, Location, SpiceClaim
 from rfbproxy.consoleauth.schema import SPICE_CHANNELS, SPICE_SESSIONS
 
 PURGED_AT_ONCE = 500
-LIVE_S = 30  # how long a claim lives that nobody keeps
 CHANNEL_KEPT_S = 600  # how long a channel's counters wait for their session's end
 
 _session, _channel = SPICE_SESSIONS.c, SPICE_CHANNELS.c
 _NOBODY = {"session": None, "client": None, "connection_id": None}
 _NOT_MOVED = {"host": None, "port": None, "tls_port": None, "host_subject": None, "moved_until": None}
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where a machine's SPICE server is.
-
-    Attributes:
-        port: for plain text; 0: none.
-        tls_port: for TLS; None: none.
-        host_subject: that its certificate must be for; None: it must be for `host`.
-    """
-
-    host: str
-    port: int
-    tls_port: int | None = None
-    host_subject: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SpiceClaim:
-    """That a session has a token.
-
-    Attributes:
-        session: id of the visit whose main channel it is, up to 32 characters.
-        client: the network that the client came from, up to 64 characters.
-        connection_id: the SPICE session id (u32, not 0); None: the target has not told it yet.
-        moved_to: where the machine is now; None: where the token says.
-    """
-
-    token_hash: str
-    session: str
-    client: str
-    connection_id: int | None = None
-    moved_to: Location | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelRow:
-    """What a channel on another proxy than main's has relayed, in bytes; `name` is as in `display`."""
-
-    name: str
-    bytes_to_client: int
-    bytes_to_target: int
 
 
 class SpiceSessionTable:

@@ -1,12 +1,14 @@
 """What every token store has, wherever its tokens are."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rfbproxy.consoleauth.database import Database
-from rfbproxy.consoleauth.sessions import SessionTable
-from rfbproxy.consoleauth.spice_sessions import SpiceSessionTable
 from rfbproxy.consoleauth.token import ConsoleToken
+
+if TYPE_CHECKING:
+    from rfbproxy.consoleauth.database import Database
+    from rfbproxy.consoleauth.sessions import SessionTable
+    from rfbproxy.consoleauth.spice_sessions import SpiceSessionTable
 
 ConsoleTokens = list[ConsoleToken]
 Find = Callable[[str], ConsoleToken | None]
@@ -27,15 +29,15 @@ class Store(Protocol):
         """
 
     @property
-    def sessions(self) -> SessionTable:
+    def sessions(self) -> "SessionTable":
         """The live sessions; raises `StoreError` where they are not kept."""
 
     @property
-    def spice_sessions(self) -> SpiceSessionTable:
+    def spice_sessions(self) -> "SpiceSessionTable":
         """Which SPICE sessions have tokens; raises `StoreError` where that is not kept."""
 
     @property
-    def own_database(self) -> Database:
+    def own_database(self) -> "Database":
         """Where tables of ours may be; raises `StoreError` where nothing is kept."""
 
     def open(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rfbproxy.consoleauth.database import Database
+from rfbproxy.consoleauth.addresses import scheme_of
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.consoleauth.store import Store
 from rfbproxy.errors import ConfigError, StoreError
@@ -51,23 +51,6 @@ _STORES: dict[str, Callable[[str, StoreOptions], Store]] = {
     "nova+http": _compute_api,
     "file": _token_file,
 }
-_UNTOLD = frozenset({"nova+https", "nova+http", "file"})
-
-
-def scheme_of(url: str) -> str:
-    """What stands before `://`; empty where there is none."""
-    scheme, separator, _ = url.partition("://")
-    return scheme if separator else ""
-
-
-def tells_all(url: str) -> bool:
-    """Whether the store there knows each token's console type and base URL, or has at least a column for them."""
-    return scheme_of(url) not in _UNTOLD
-
-
-def in_memory(url: str) -> bool:
-    """Whether what is kept at an address is kept by one process alone, and gone with it."""
-    return url.startswith("sqlite") and Database(url).in_memory
 
 
 def make_store(url: str, options: StoreOptions) -> Store:

@@ -9,8 +9,9 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
 from rfbproxy.consoleauth.engine import CONNECTIONS
-from rfbproxy.consoleauth.sessions import SessionRow, SessionTable
-from rfbproxy.consoleauth.spice_sessions import ChannelRow, Location, SpiceClaim, SpiceSessionTable
+from rfbproxy.consoleauth.rows import ChannelRow, Location, SessionRow, SpiceClaim
+from rfbproxy.consoleauth.sessions import SessionTable
+from rfbproxy.consoleauth.spice_sessions import SpiceSessionTable
 from rfbproxy.consoleauth.store import Store
 from rfbproxy.consoleauth.threads import Threads
 from rfbproxy.consoleauth.token import ConsoleToken

@@ -1,4 +1,4 @@
-"""What supervisor and worker tell and ask each other: one JSON array a line, over a pair of sockets.
+"""What supervisor and worker tell and ask each other: one JSON array a line, over a pair of sockets, and open files.
 
 `["tell", what, facts]` wants no answer; `["ask", what, facts, number]` is answered by `["answer", number, value]` or,
 where that fails, by `["failed", number, why]`. `facts` is an object.
@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.interfaces import IFileDescriptorReceiver
 from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from rfbproxy.errors import ConsoleProxyError
 
@@ -26,10 +28,12 @@ class LinkError(ConsoleProxyError):
     """The other side cannot answer, or has gone."""
 
 
+@implementer(IFileDescriptorReceiver)
 class Link(LineOnlyReceiver):
     """One end.
 
     Attributes:
+        given: descriptors that the other side has given, in its order.
         hears: a question is answered by what its function returns, or by what its Deferred fires with.
 
     Args:
@@ -40,10 +44,20 @@ class Link(LineOnlyReceiver):
     MAX_LENGTH = LONGEST
 
     def __init__(self, hears: Hears, lost: Callable[[], None] = lambda: None) -> None:
+        self.given: list[int] = []
         self.hears = hears
         self._lost = lost
         self._asked: dict[int, Deferred[Any]] = {}
         self._number = 0
+
+    def give(self, descriptor: int) -> None:
+        """Give the other side an open file, which it has once it hears what it is told or asked next."""
+        if self.connected and self.transport is not None:
+            self.transport.sendFileDescriptor(descriptor)  # type: ignore[attr-defined]
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """The other side gives an open file."""
+        self.given.append(descriptor)
 
     def tell(self, what: str, **facts: object) -> None:
         """Tell, if the other side is still there."""

@@ -1,10 +1,10 @@
-"""One worker as its supervisor sees it: a child with the listening sockets and a link."""
+"""One worker as its supervisor sees it: a child with a link, over which it is given the listening sockets."""
 
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from enum import Enum
 from typing import Any
@@ -17,8 +17,7 @@ from twisted.python.failure import Failure
 from rfbproxy.workers.link import Hears, Link
 
 LINK_DESCRIPTOR = 3
-FIRST_SOCKET = 4  # the descriptor of the first listening socket, in the order of the places
-_FOR_THE_SUPERVISOR = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")  # by systemd
+_OF_SYSTEMD = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
 
 class State(Enum):
@@ -31,25 +30,16 @@ class State(Enum):
 
 
 class WorkerProcess(ProcessProtocol):
-    """A worker.
+    """A worker, which is started, and begins once it is known with what.
 
-    Args:
-        number: of its place, from 1.
-        options: which reading of the options it has, from 1.
-        on_serving: told when it accepts clients.
-        on_gone: told, with a sentence's end that says how, when the process has ended.
+    Attributes:
+        number: of its place, from 1; 0: it has not begun.
+        options: which reading of them it has, from 1; 0: it has not begun.
     """
 
-    def __init__(
-        self,
-        number: int,
-        options: int,
-        reactor: Any,
-        on_serving: Callable[["WorkerProcess"], None],
-        on_gone: Callable[["WorkerProcess", str], None],
-    ) -> None:
-        self.number = number
-        self.options = options
+    def __init__(self, reactor: Any) -> None:
+        self.number = 0
+        self.options = 0
         self.state = State.STARTING
         self.pid: int | None = None
         self.ended_well = False
@@ -57,29 +47,21 @@ class WorkerProcess(ProcessProtocol):
         self.link = Link(self._hears, self._link_lost)
         self._how: str | None = None  # it has ended, once that is known
         self._reactor = reactor
-        self._on_serving = on_serving
-        self._on_gone = on_gone
+        self._on_serving: Callable[[WorkerProcess], None] = lambda _: None
+        self._on_gone: Callable[[WorkerProcess, str], None] = lambda *_: None
 
-    def start(self, sockets: Sequence[int], begin: Mapping[str, object], hears: Hears) -> None:
-        """Start the process; where that fails it has ended at once.
-
-        Args:
-            sockets: descriptors of the listening ones.
-            begin: what it is told.
-            hears: what is done about what it tells and asks.
-        """
-        self._hears.update(hears)
+    def start(self) -> None:
+        """Start the process, which gets ready to begin; where that fails it has ended at once."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        descriptors = [0, 1, 2, theirs.fileno(), *sockets]
+        descriptors = {0: 0, 1: 1, 2: 2, LINK_DESCRIPTOR: theirs.fileno()}
         command = [sys.executable, "-P", "-m", "rfbproxy.workers", type(self._reactor).__module__]
-        environment = {name: value for name, value in os.environ.items() if name not in _FOR_THE_SUPERVISOR}
+        environment = {name: value for name, value in os.environ.items() if name not in _OF_SYSTEMD}
         try:
-            self._reactor.spawnProcess(self, command[0], command, environment, childFDs=dict(enumerate(descriptors)))
+            self._reactor.spawnProcess(self, command[0], command, environment, childFDs=descriptors)
         except OSError as error:
             ours.close()
-            self._how = f"before it began: {error.strerror}"
-            self._reactor.callLater(0, self._link_lost)
+            self._end(f"before it began: {error.strerror}")
             return
         finally:
             theirs.close()
@@ -87,7 +69,35 @@ class WorkerProcess(ProcessProtocol):
         factory.noisy = False
         self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
         ours.close()
-        self.link.tell("begin", **begin)
+
+    def begin(
+        self,
+        options: int,
+        sockets: Iterable[int],
+        told: Mapping[str, Any],
+        hears: Hears,
+        on_serving: Callable[["WorkerProcess"], None],
+        on_gone: Callable[["WorkerProcess", str], None],
+    ) -> None:
+        """Let it serve.
+
+        Args:
+            options: which reading of them is in `told`.
+            sockets: descriptors of the listening ones, in the order in which `told` speaks of them.
+            told: what `rfbproxy.workers.worker.Worker` is to begin with.
+            hears: what is done about what it tells and asks.
+            on_serving: told when it accepts clients.
+            on_gone: told, with a sentence's end that says how, when the process has ended.
+        """
+        self.number, self.options = told["number"], options
+        self._hears.update(hears)
+        self._on_serving, self._on_gone = on_serving, on_gone
+        if self.state is State.GONE:
+            self._reactor.callLater(0, on_gone, self, self._how)
+            return
+        for descriptor in sockets:
+            self.link.give(descriptor)
+        self.link.tell("begin", **told)
 
     def connectionMade(self) -> None:
         """The process runs."""
@@ -130,7 +140,7 @@ class WorkerProcess(ProcessProtocol):
             self.ended_well = ended.exitCode == 0
             self._how = f"with status {ended.exitCode}"
         if not self.link.connected:
-            self._gone(self._how)
+            self._end(self._how)
 
     def _serves(self) -> None:
         if self.state is State.STARTING:
@@ -140,8 +150,15 @@ class WorkerProcess(ProcessProtocol):
     def _link_lost(self) -> None:
         """The last that it said has been heard."""
         if self._how is not None:
-            self._gone(self._how)
+            self._end(self._how)
 
-    def _gone(self, how: str) -> None:
-        self.state = State.GONE
+    def _end(self, how: str) -> None:
+        self.state, self._how = State.GONE, how
         self._on_gone(self, how)
+
+
+def start_worker(reactor: Any) -> WorkerProcess:
+    """One whose process has been started."""
+    worker = WorkerProcess(reactor)
+    worker.start()
+    return worker

@@ -1,6 +1,6 @@
 """The started process where several serve: it listens, looks after the workers, and holds what they share."""
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from time import time
 from typing import Any
@@ -11,7 +11,8 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
 from rfbproxy import api_assembly, assembly, listening
-from rfbproxy.config import Address, Config
+from rfbproxy.address import Address
+from rfbproxy.config import Config
 from rfbproxy.consoleauth import Store, worker_of
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.deferreds import following
@@ -28,14 +29,12 @@ from rfbproxy.systemd import notify
 from rfbproxy.workers.figures import WorkersFigures
 from rfbproxy.workers.limits import SharedLimits
 from rfbproxy.workers.link import Link
-from rfbproxy.workers.process import WorkerProcess
+from rfbproxy.workers.process import WorkerProcess, start_worker
 from rfbproxy.workers.slot import Slot
 from rfbproxy.workers.watch import Watch
 
 GRACE_S = 4.0  # for a worker to go after its drain timeout, before it is killed
 FORGET_S = 1.0  # for the store to hear, at the end, of workers that died
-
-StartWorker = Callable[..., WorkerProcess]  # takes what `WorkerProcess` takes
 
 _log = Logger()
 
@@ -51,6 +50,7 @@ class Supervisor(Service):
         strangers: sockets that were handed over, and are nobody's.
         workers: how many.
         log: where theirs goes; see `log_file.log_as_told`.
+        spares: workers that were started already, and wait.
         start_worker: for tests.
     """
 
@@ -63,7 +63,8 @@ class Supervisor(Service):
         strangers: Sequence[Place],
         workers: int,
         log: Mapping[str, str | None],
-        start_worker: StartWorker = WorkerProcess,
+        spares: Iterable[WorkerProcess] = (),
+        start_worker: Callable[[Any], WorkerProcess] = start_worker,
     ) -> None:
         self._config = self._started_with = config
         self._options = 1  # which reading of them `_config` is
@@ -74,6 +75,7 @@ class Supervisor(Service):
         self._places = places
         self._strangers = strangers
         self._log_told = log
+        self._spares = list(spares)
         self._start_worker = start_worker
         self._limits = SharedLimits(Limits(*assembly.session_limits(config)), self._links)
         self._slots = [Slot(number, self._start, reactor, self._one_serves) for number in range(1, workers + 1)]
@@ -133,15 +135,13 @@ class Supervisor(Service):
         return following(self._stopping)
 
     def _start(self, slot: Slot) -> WorkerProcess:
-        worker = self._start_worker(
-            slot.number, self._options, self._reactor, slot.serves, lambda worker, how: self._gone(slot, worker, how)
-        )
+        worker = self._spares.pop() if self._spares else self._start_worker(self._reactor)
         self._workers.add(worker)
         places = [
             {"listener": place.listener, "host": place.address.host, "port": place.address.port,
              "path": place.address.path} for place in self._places
         ]  # fmt: skip
-        begin = {
+        told = {
             "options": self._config.as_told(),
             "places": places,
             "service": service_name(),
@@ -151,7 +151,14 @@ class Supervisor(Service):
             "log": self._log_told,
         }
         hears = {**self._limits.hears(worker), **self._figures.hears(worker)}
-        worker.start([place.socket.fileno() for place in self._places], begin, hears)
+        worker.begin(
+            self._options,
+            [place.socket.fileno() for place in self._places],
+            told,
+            hears,
+            slot.serves,
+            lambda worker, how: self._gone(slot, worker, how),
+        )
         return worker
 
     def _one_serves(self) -> None:
@@ -221,8 +228,10 @@ class Supervisor(Service):
         return [worker.link for worker in self._workers if worker is not but]
 
 
-def make_supervisor(config: Config, reactor: Any, workers: int, log: Mapping[str, str | None]) -> Supervisor:
-    """Judge the options, and bind everything that they name, for several workers.
+def make_supervisor(
+    config: Config, reactor: Any, workers: int, log: Mapping[str, str | None], spares: Iterable[WorkerProcess] = ()
+) -> Supervisor:
+    """Judge the options, and bind everything that they name, for several workers; see `Supervisor`.
 
     Raises:
         ConfigError, StoreError: one line that says what cannot be used.
@@ -230,7 +239,7 @@ def make_supervisor(config: Config, reactor: Any, workers: int, log: Mapping[str
     wanted = {**assembly.wanted(config), **api_assembly.wanted(config)}
     store = open_store(config)
     judge(config, store, reactor, wanted)
-    return Supervisor(config, store, reactor, *assembly.bind(config, wanted), workers, log)
+    return Supervisor(config, store, reactor, *assembly.bind(config, wanted), workers, log, spares)
 
 
 def judge(config: Config, store: Store, reactor: Any, wanted: Mapping[str, Sequence[Address]]) -> None:

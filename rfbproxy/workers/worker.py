@@ -12,7 +12,8 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from rfbproxy import assembly
-from rfbproxy.config import Address, Config
+from rfbproxy.address import Address
+from rfbproxy.config import Config
 from rfbproxy.consoleauth import worker_of
 from rfbproxy.errors import ConsoleProxyError
 from rfbproxy.listening import Place
@@ -22,7 +23,7 @@ from rfbproxy.serving import Serving, Share
 from rfbproxy.store_options import open_store
 from rfbproxy.workers.limits import Full, WorkersLimits
 from rfbproxy.workers.link import Link
-from rfbproxy.workers.process import FIRST_SOCKET, LINK_DESCRIPTOR
+from rfbproxy.workers.process import LINK_DESCRIPTOR
 
 FIGURES_S = 5.0  # for the supervisor to gather those of all workers
 
@@ -76,7 +77,7 @@ class Worker:
     ) -> None:
         begin_log(log, number, sys.stdout)
         self._limits.note_full(full)
-        given = [_place(place, FIRST_SOCKET + index) for index, place in enumerate(places)]
+        given = [_place(place, descriptor) for place, descriptor in zip(places, self.link.given, strict=True)]
         name = worker_of(service, os.getpid())
         limits = self._limits
         share = Share(lambda: name, limits, limits.bad_api_tokens, workers, self._all_figures)
@@ -119,9 +120,6 @@ def run(reactor: Any) -> int:
     factory.noisy = False
     reactor.adoptStreamConnection(linked.fileno(), socket.AF_UNIX, factory)
     linked.close()
-    # What a terminal sends to all of its processes, the supervisor has had too, and says what follows from it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(worker.drain))
     reactor.run(installSignalHandlers=False)
     return worker.status

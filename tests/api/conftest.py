@@ -11,7 +11,7 @@ from rfbproxy.api.access import Access, TokenFile
 from rfbproxy.api.resource import ApiRules
 from rfbproxy.api.server import ApiFactory, ApiListener
 from rfbproxy.config import Config
-from rfbproxy.consoleauth import SqlStore
+from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.consoles import Consoles
 from rfbproxy.session.limits import DELAY_LIMIT_S, BadTokens
 

@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy
 
 from rfbproxy.consoleauth.grants import grant_row
+from rfbproxy.consoleauth.rows import SessionRow
 from rfbproxy.consoleauth.schema import GRANTS
-from rfbproxy.consoleauth.sessions import SessionRow
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.consoleauth.token import Grant, hash_token, new_token
 from rfbproxy.errors import StoreError

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import delete, func, select
 
+from rfbproxy.consoleauth.rows import SessionRow, worker_of
 from rfbproxy.consoleauth.schema import PROXIES, SESSIONS, TOKENS
 from rfbproxy.consoleauth.sessions import (
     ALIVE_S,
@@ -13,8 +14,6 @@ from rfbproxy.consoleauth.sessions import (
     POLICY,
     RECONNECT_S,
     REVOKED,
-    SessionRow,
-    worker_of,
 )
 from rfbproxy.consoleauth.sql import CLOCKS_S, SqlStore
 from rfbproxy.errors import StoreError

@@ -2,7 +2,7 @@ import pytest
 
 from rfbproxy.consoleauth.compute_api import ComputeApi
 from rfbproxy.consoleauth.sql import SqlStore
-from rfbproxy.consoleauth.stores import StoreOptions, open_store, scheme_of, tells_all
+from rfbproxy.consoleauth.stores import StoreOptions, open_store
 from rfbproxy.consoleauth.token_file import TokenFile
 from rfbproxy.errors import ConfigError, StoreError
 
@@ -52,18 +52,6 @@ def test_any_other_is_refused_with_what_is_allowed_and_without_secrets(address, 
 def test_a_store_that_cannot_be_opened_holds_nothing(tmp_path, options):
     with pytest.raises(StoreError, match="No such file"):
         open_store(f"file://{tmp_path}/none", options)
-
-
-def test_what_stores_tell():
-    assert tells_all("sqlite:///file")
-    assert tells_all("mysql+pymysql://h/nova")
-    assert not tells_all("nova+https://h/v2.1")
-    assert not tells_all("file:///tokens")
-
-
-def test_scheme():
-    assert scheme_of("nova+https://h") == "nova+https"
-    assert scheme_of("/path") == ""
 
 
 def test_the_login_is_not_printed(options):

@@ -13,10 +13,12 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
+from rfbproxy.address import parse_address
 from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.command_line import read_secret
-from rfbproxy.config import Config, parse_address
-from rfbproxy.consoleauth import Grant, SqlStore
+from rfbproxy.config import Config
+from rfbproxy.consoleauth import Grant
+from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.consoleauth.threaded import ThreadedStore
 from rfbproxy.issue import EXPIRES_LIMIT, Console, issue
 from rfbproxy.reasons import Refused

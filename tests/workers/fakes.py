@@ -5,6 +5,17 @@ from twisted.internet.testing import StringTransport
 from rfbproxy.workers.link import Link
 
 
+class LinkTransport(StringTransport):
+    """Remembers what files were given."""
+
+    def __init__(self):
+        super().__init__()
+        self.given = []
+
+    def sendFileDescriptor(self, descriptor):
+        self.given.append(descriptor)
+
+
 class Pair:
     """Two ends, which say something when `pump` is called."""
 
@@ -13,7 +24,7 @@ class Pair:
         self.here = Link(dict(hears), lambda: self.lost.append("here"))
         self.there = Link(dict(others), lambda: self.lost.append("there"))
         for end in (self.here, self.there):
-            end.makeConnection(StringTransport())
+            end.makeConnection(LinkTransport())
 
     def pump(self):
         """Carry everything to the other end, until nobody says anything more."""
@@ -38,18 +49,19 @@ class FakeLink:
 class FakeWorker:
     """A worker that a test lets serve and go."""
 
-    def __init__(self, number=1, options=1, reactor=None, on_serving=None, on_gone=None):
-        self.number, self.options = number, options
+    def __init__(self, reactor=None):
+        self.number = self.options = 0
         self.pid = 4000 + id(self) % 1000
         self.link = FakeLink()
         self.ended_well = False
         self.done = []
         self.begun = None
-        self._on_serving, self._on_gone = on_serving, on_gone
 
-    def start(self, sockets, begin, hears):
-        self.begun = begin
+    def begin(self, options, _sockets, told, hears, on_serving, on_gone):
+        self.number, self.options = told["number"], options
+        self.begun = told
         self.hears = hears
+        self._on_serving, self._on_gone = on_serving, on_gone
 
     def retire(self):
         self.done.append("retire")

@@ -1,9 +1,15 @@
+import contextlib
+import os
+import socket
+
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.unix import Server
 from twisted.python.failure import Failure
 
-from rfbproxy.workers.link import LinkError
+from rfbproxy.workers.link import Link, LinkError
 from tests.workers.fakes import Pair
 
 
@@ -14,6 +20,32 @@ def test_what_is_told_is_heard_in_its_order():
     pair.here.tell("end")
     pair.pump()
     assert heard == [{"source": "2001:db8::1", "count": 3}, "end"]
+
+
+def test_files_are_given_before_what_is_told_of_them():
+    ours, theirs = socket.socketpair()
+    with ours, theirs, contextlib.closing(socket.socket()) as first, contextlib.closing(socket.socket()) as second:
+        heard = []
+        ends = Link({}), Link({"take": lambda: heard.extend(map(os.fstat, ends[1].given))})
+        for side, end in zip((ours, theirs), ends, strict=True):
+            transport = Server(side, end, "", None, 0, MemoryReactorClock())
+            end.makeConnection(transport)
+        for each in (first, second):
+            ends[0].give(each.fileno())
+        ends[0].tell("take")
+        ends[0].transport.doWrite()
+        while not heard:
+            ends[1].transport.doRead()
+        assert [each.st_ino for each in heard] == [os.fstat(each.fileno()).st_ino for each in (first, second)]
+        for descriptor in ends[1].given:
+            os.close(descriptor)
+
+
+def test_nothing_is_given_to_who_has_gone():
+    pair = Pair()
+    pair.here.connectionLost(Failure(ConnectionDone()))
+    pair.here.give(0)
+    assert pair.here.transport.given == []
 
 
 def test_questions_are_answered_though_later_ones_sooner():

@@ -17,7 +17,8 @@ class Bench:
         self.slot.begin()
 
     def _start(self, slot):
-        self.started.append(FakeWorker(1, self.options, None, slot.serves, slot.gone))
+        self.started.append(FakeWorker())
+        self.last.begin(self.options, [], {"number": 1}, {}, slot.serves, slot.gone)
         return self.started[-1]
 
     def _is_up(self):

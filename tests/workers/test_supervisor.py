@@ -4,7 +4,8 @@ import pytest
 from twisted.internet.task import Clock
 
 from rfbproxy.config import Config
-from rfbproxy.consoleauth import SqlStore, worker_of
+from rfbproxy.consoleauth import worker_of
+from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.service import service_name
 from rfbproxy.workers import supervisor as module
 from rfbproxy.workers.slot import FIRST_DELAY_S
@@ -39,7 +40,7 @@ class FakeStore:
 class Bench:
     """A supervisor of two workers, without sockets."""
 
-    def __init__(self, folder, monkeypatch):
+    def __init__(self, folder, monkeypatch, spares=()):
         self.folder = folder
         self.clock = Clock()
         self.clock.callWhenRunning = lambda call, *arguments: call(*arguments)
@@ -52,7 +53,7 @@ class Bench:
         memory.open()
         self.workers = []
         config = Config([str(self.folder / "nova.conf")])
-        self.supervisor = Supervisor(config, memory, self.clock, [], [], 2, {"file": None}, self._start)
+        self.supervisor = Supervisor(config, memory, self.clock, [], [], 2, {"file": None}, spares, self._start)
         self.supervisor.startService()
 
     def write(self, options):
@@ -85,6 +86,19 @@ def test_it_is_ready_once_all_serve_and_says_so_once(bench):
     bench.clock.advance(FIRST_DELAY_S)
     bench.workers[-1].serve()
     assert bench.systemd == ["READY=1"]
+
+
+def test_workers_that_wait_already_come_first(tmp_path, monkeypatch):
+    spares = [FakeWorker(), FakeWorker()]
+    bench = Bench(tmp_path, monkeypatch, spares)
+    assert bench.workers == []
+    assert sorted(spare.number for spare in spares) == [1, 2]
+    for spare in spares:
+        spare.serve()
+    assert bench.systemd == ["READY=1"]
+    spares[0].go("by SIGKILL")
+    bench.clock.advance(FIRST_DELAY_S)
+    assert [worker.number for worker in bench.workers] == [spares[0].number]
 
 
 def test_what_a_dead_worker_had_is_given_back(bench):
