@@ -178,7 +178,8 @@ def serve(parsed: argparse.Namespace, config: Config) -> None:
 
 def view(parsed: argparse.Namespace, config: Config) -> None:
     """Run a proxy for one target."""
-    from rfbproxy.foreground import view as run
+    with importing():
+        from rfbproxy.foreground import view as run
 
     target: Address = parsed.target
     password = read_secret(parsed.password_file) if parsed.password_file else None
@@ -197,7 +198,8 @@ def graphics_xml(parsed: argparse.Namespace, config: Config) -> object:
 
 def config_check(parsed: argparse.Namespace, config: Config) -> object:
     """Say whether the service could start with these options, and what of them is not as it seems."""
-    from rfbproxy.config_check import as_json, as_text, check
+    with importing():
+        from rfbproxy.config_check import as_json, as_text, check
 
     findings = check(config)
     return as_json(findings) if parsed.json else as_text(findings)
@@ -212,7 +214,8 @@ def config_sample(parsed: argparse.Namespace, config: Config) -> object:
 
 def demo(parsed: argparse.Namespace, config: Config) -> None:
     """Run a proxy for the built-in desktop."""
-    from rfbproxy.foreground import demo as run
+    with importing():
+        from rfbproxy.foreground import demo as run
 
     run(config, parsed.listen)
 

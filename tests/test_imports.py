@@ -1,6 +1,7 @@
 """The dependency law of design.md: what each part of the package may know of the others."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -229,6 +230,23 @@ def test_the_law_is_held_over_every_module():
         "exposition.py",
     }
     assert set(MODULES) <= held | top
+
+
+@pytest.mark.parametrize(
+    ("module", "later"),
+    [
+        ("rfbproxy.cli", {"sqlalchemy", "twisted", "oslo_config", "OpenSSL"}),
+        ("rfbproxy.tap", {"sqlalchemy", "rfbproxy.assembly", "rfbproxy.session"}),
+        ("rfbproxy.workers.worker", {"oslo_config", "prometheus_client"}),
+        ("rfbproxy.workers.supervisor", {"jsonschema"}),
+    ],
+)
+def test_what_takes_long_to_import_waits_until_it_is_needed(module, later):
+    found = subprocess.run(
+        [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    assert not later & set(found.stdout.split())
 
 
 def test_the_walk_sees_every_form_of_import():
