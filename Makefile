@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 SHARE := $(VENV)/share/rfbproxy
 LISTEN ?= 127.0.0.1:6080
 SOURCES := $(shell find rfbproxy twisted -name '*.py' -o -path 'rfbproxy/web/*') pyproject.toml setup.py
+# They start programs and look at the time: one after the other, with nothing beside them.
+PROCESS_TESTS := $(wildcard tests/test_*_process.py) tests/test_cli.py tests/test_startup.py tests/live
 BENCH := .bench
 LOAD_SOURCES := $(wildcard benchmarks/load/*.c)
 CFLAGS ?= -O2 -Wall -Wextra -Wconversion -Wshadow -Werror
@@ -27,7 +29,8 @@ else
 endif
 
 test: venv debian
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto $(PROCESS_TESTS:%=--ignore=%)
+	$(BIN)/python -m pytest $(PROCESS_TESTS)
 
 bench: venv
 	sh tests/live/debian.sh haproxy gcc libc6-dev libssl-dev

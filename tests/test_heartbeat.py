@@ -15,7 +15,7 @@ def told(monkeypatch):
     return told
 
 
-@pytest.mark.parametrize("process", [None, str(os.getpid())])
+@pytest.mark.parametrize("process", [None, str(os.getpid())], ids=["anybody", "this process"])
 def test_it_beats_twice_in_the_time_that_systemd_waits(told, monkeypatch, process):
     monkeypatch.setenv("WATCHDOG_USEC", "60000000")
     monkeypatch.setenv("WATCHDOG_PID", process) if process else monkeypatch.delenv("WATCHDOG_PID", raising=False)
