@@ -4,6 +4,8 @@ Twisted's keep what is written, have the reactor tell when the socket takes more
 and fro in messages that the socket takes at any time: for each of them that is two calls of epoll_ctl(2), and a turn.
 """
 
+from typing import Any
+
 from twisted.internet import tcp, unix
 
 
@@ -17,11 +19,16 @@ class _Prompt(tcp.Connection):
         if self._waits or self.TLS or not self.connected or not self._hears_of_room_only:
             super().write(data)
             return
-        sent = self.writeSomeData(data)
-        if not isinstance(sent, int):  # the connection is lost, as the reactor finds out too
-            super().write(data)
-        elif sent < len(data):
+        try:
+            sent = self.socket.send(data)
+        except OSError:  # should the connection be lost, so the reactor will find it
+            sent = 0
+        if sent < len(data):
             super().write(data[sent:])
+
+    def writeSomeData(self, data: bytes) -> Any:
+        """See `FileDescriptor`; where nothing is owed, the system is not asked."""
+        return super().writeSomeData(data) if data else 0
 
     @property
     def _hears_of_room_only(self) -> bool:
