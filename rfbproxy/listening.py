@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from rfbproxy.address import Address
 from rfbproxy.errors import ConfigError
+from rfbproxy.prompt import PromptServer, PromptUnixServer
 from rfbproxy.systemd import HandedOver
 
 BACKLOG = 1024
@@ -41,6 +42,7 @@ class Place:
             port.startListening()
         else:
             port = reactor.adoptStreamPort(self.socket.fileno(), self.socket.family, factory)
+            cast(tcp.Port, port).transport = PromptServer
             self.socket.close()
         return port
 
@@ -197,6 +199,8 @@ class _UnixPort(unix.Port):
 
     Others may listen on it too, so it is not shut down.
     """
+
+    transport = PromptUnixServer
 
     def __init__(self, place: Place, factory: IProtocolFactory, reactor: Any) -> None:
         path = place.address.path or ""

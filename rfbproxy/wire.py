@@ -72,7 +72,10 @@ class Reader:
                 raise EndOfStream(f"closed after {len(buffer)} bytes, before {end!r}")
             searched = max(0, len(buffer) - len(end) + 1)
             yield
-        return (yield from self.take(found + len(end)))
+        size = found + len(end)
+        data = bytes(buffer[:size])
+        del buffer[:size]
+        return data
 
     def begins_with(self, start: bytes) -> Reading[bool]:
         """Whether the next bytes are `start`, which stay unread; told at the first byte that differs."""

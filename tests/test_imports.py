@@ -29,6 +29,7 @@ DOORS = (
 SHARED = (
     "rfbproxy.stream",
     "rfbproxy.loan",
+    "rfbproxy.prompt",
     "rfbproxy.tls",
     "rfbproxy.file_stamp",
     "rfbproxy.x509_subject",
@@ -150,7 +151,10 @@ def test_the_demo_knows_rfb_alone(module):
 
 
 @pytest.mark.parametrize(
-    "module", those("stream.py", "loan.py", "transport.py", "tls.py", "reasons.py", "file_stamp.py", "x509_subject.py")
+    "module",
+    those(
+        "stream.py", "loan.py", "prompt.py", "transport.py", "tls.py", "reasons.py", "file_stamp.py", "x509_subject.py"
+    ),
 )
 def test_what_client_and_target_share_knows_neither(module):
     known = ("rfbproxy.reasons", "rfbproxy.errors", "rfbproxy.wire", "rfbproxy.websocket", *SHARED)
@@ -221,6 +225,7 @@ def test_the_law_is_held_over_every_module():
         "secret.py",
         "stream.py",
         "loan.py",
+        "prompt.py",
         "transport.py",
         "tls.py",
         "reasons.py",

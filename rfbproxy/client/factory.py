@@ -83,7 +83,7 @@ class ClientFactory(Factory):
         self._tell()
 
     def _tell(self) -> None:
-        if not self.consoles:
+        if self._waiting and not self.consoles:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
                 deferred.callback(None)

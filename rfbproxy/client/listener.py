@@ -171,9 +171,13 @@ class ClientConnection(Protocol):
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
     def _set_deadline(self, timeout_s: float | None) -> None:
-        if self._deadline is not None:
+        if self._deadline is None:
+            self._deadline = None if timeout_s is None else self._listener.clock.callLater(timeout_s, self._too_late)
+        elif timeout_s is not None:
+            self._deadline.reset(timeout_s)
+        else:
             self._deadline.cancel()
-        self._deadline = None if timeout_s is None else self._listener.clock.callLater(timeout_s, self._too_late)
+            self._deadline = None
 
     def _too_late(self) -> None:
         self._deadline = None
@@ -275,12 +279,12 @@ class ClientConnection(Protocol):
     def _open_websocket(self, head: RequestHead) -> None:
         answer = opening_handshake(head)
         request = self._console_request("websocket", head)
-        stream = WebSocketStream(self._listener.ping_interval_s, self._listener.clock)
+        stream = WebSocketStream(answer, self._listener.ping_interval_s, self._listener.clock)
         rest = bytes(self._unheard)
         self._unheard.clear()
-        self.transport.write(answer)  # type: ignore[union-attr]
         self._hand_over(stream)
         self._open_console(request, stream)
+        stream.say_open()
         stream.dataReceived(rest)
 
     def _open_connect(self, head: RequestHead) -> None:

@@ -5,6 +5,7 @@ Ports are not compared. A request without Origin is no browser's and passes.
 """
 
 from collections.abc import Collection
+from functools import lru_cache
 from ipaddress import IPv6Address
 from urllib.parse import SplitResult, urlsplit
 
@@ -81,6 +82,7 @@ def _canonical(name: str) -> str:
         return name
 
 
+@lru_cache(maxsize=64)
 def _split(url: str) -> SplitResult | None:
     try:
         split = urlsplit(url.strip())

@@ -61,6 +61,7 @@ class WebSocketStream(ClientStream, Protocol):
     It is the transport's producer itself, because what it sends by itself must be bounded too: pongs.
 
     Args:
+        answer: opens the WebSocket; it goes out with what is sent first, or by `say_open`.
         ping_interval_s: seconds between pings; a client that leaves two in a row unanswered is dropped.
         clock: the reactor.
 
@@ -72,11 +73,12 @@ class WebSocketStream(ClientStream, Protocol):
 
     transport: Any
 
-    def __init__(self, ping_interval_s: float, clock: IReactorTime) -> None:
+    def __init__(self, answer: bytes, ping_interval_s: float, clock: IReactorTime) -> None:
         super().__init__()
         self.frames = FrameReader()
         self.is_up = False
         self.reading = True
+        self._answer_owed = answer
         self._ping_interval_s = ping_interval_s
         self._clock = clock
         self._timer: IDelayedCall | None = None  # the next ping; once the WebSocket closes, the end
@@ -156,10 +158,20 @@ class WebSocketStream(ClientStream, Protocol):
 
     # What it is sent
 
+    def say_open(self) -> None:
+        """Send the answer to the opening handshake, unless it went out already."""
+        if self._answer_owed:
+            self._write(b"")
+
     def send(self, data: bytes) -> None:
         """Send one binary message; after a close frame, of either side, nobody would read it."""
         if self.is_up:
-            self.transport.write(header(len(data)) + data)
+            self._write(header(len(data)) + data)
+
+    def _write(self, data: bytes) -> None:
+        if self._answer_owed:
+            data, self._answer_owed = self._answer_owed + data, b""
+        self.transport.write(data)
 
     def send_eof(self) -> None:
         """Close: a WebSocket has no halves; the reason is the target's, who alone ends a stream this way."""
@@ -181,7 +193,7 @@ class WebSocketStream(ClientStream, Protocol):
     def _say_close(self, frame: bytes) -> None:
         """Start or answer the closing handshake, once; the connection ends by itself if the client does not."""
         if self.is_up:
-            self.transport.write(frame)
+            self._write(frame)
             self.is_up = False
             self._set_timer(CLOSE_TIMEOUT_S, self.abort)
             self.resume()

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.wire import EndOfStream, Reader, Reading
@@ -28,6 +29,7 @@ class Version(Enum):
         return b"RFB %03d.%03d\n" % self.value
 
     @classmethod
+    @lru_cache(maxsize=16)  # nearly all peers say the same few
     def parse(cls, message: bytes) -> "Version":
         """The handshake to speak with a peer that sent `message`.
 
@@ -63,6 +65,8 @@ def read_version(reader: Reader) -> Reading[Version]:
         EndOfStream: the peer closed without a byte.
         RemoteProtocolError: as `Version.parse`.
     """
+    if len(reader) >= VERSION_SIZE:
+        return Version.parse((yield from reader.take(VERSION_SIZE)))
     message = b""
     while len(message) < VERSION_SIZE:
         try:

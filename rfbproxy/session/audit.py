@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from errno import ENOSPC
+from functools import lru_cache
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -43,7 +44,13 @@ _FACTS = [fact.name for fact in fields(VisitRecord)]
 
 def utc(seconds: float) -> str:
     """Unix seconds as ISO 8601 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, milliseconds = divmod(round(seconds * 1_000_000) // 1000, 1000)
+    return f"{_to_the_second(second)}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=2)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
 
 
 class AuditLog:

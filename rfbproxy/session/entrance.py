@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.python.failure import Failure
 
 from rfbproxy.client.request import ConsoleRequest
+from rfbproxy.deferreds import following
 from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.rfb import (
@@ -68,15 +68,12 @@ class Entrance:
         self._handshake = ServerHandshake(_WITH_TOKEN if inside is None else _TOKEN_INSIDE)
         tls = None if inside is None else lambda _: inside
         self._talk = Dialogue(client, self._handshake, steps.clock, tls)
+        self._greeting = Steps(steps.clock)  # one, beside those of the visit
         self._greeted: Deferred[None] | None = None  # fires once the client has answered the greeting
 
     def greet(self) -> None:
         """Send the greeting, and hear the client's version meanwhile."""
-        greeted: Deferred[None] = Deferred()
-        self._greeted = greeted
-        greeting = Deferred.fromCoroutine(self._talk.until(VersionAgreed))
-        greeting.addTimeout(self._timeout_s, self._steps.clock)
-        greeting.addCallbacks(self._note_version, self._not_greeted).addCallback(greeted.callback)
+        self._greeted = Deferred.fromCoroutine(self._hear_version())
 
     async def request(self, request: ConsoleRequest) -> ConsoleRequest:
         """The request with its token, wherever that comes from.
@@ -86,7 +83,7 @@ class Entrance:
         """
         if not self._client.token_inside or self._greeted is None:
             return request
-        await self._steps.take(_following(self._greeted))
+        await self._steps.take(following(self._greeted))
         given = await self._hear(CredentialsGiven, self._handshake.offer, self._login_timeout_s)
         password = given.credentials.password
         return replace(request, token=password.reveal() if password else None)
@@ -101,7 +98,7 @@ class Entrance:
             self._client.accept()
             self.greet()
         assert self._greeted is not None  # noqa: S101 - just now at the latest
-        await self._steps.take(_following(self._greeted))
+        await self._steps.take(following(self._greeted))
         let_in = self._handshake.accept if self._client.token_inside else self._handshake.offer
         entered = await self._hear(ClientInit, let_in, self._timeout_s)
         self._talk.give_back()
@@ -117,7 +114,7 @@ class Entrance:
             self._talk.flush()
             if self._handshake.version is None:
                 # It comes within its deadline; then the refusal has been sent, or cannot be.
-                greeted = _following(self._greeted)
+                greeted = following(self._greeted)
                 if refused.reason is CloseReason.SHUTDOWN:
                     greeted.addTimeout(SHUTDOWN_PATIENCE_S, self._steps.clock)
                 with suppress(DeferredTimeout):
@@ -134,16 +131,19 @@ class Entrance:
         except RemoteProtocolError as error:
             raise client_fault(error) from error
 
-    def _note_version(self, agreed: VersionAgreed) -> None:
-        self._record.client_version = str(agreed.version)
-
-    def _not_greeted(self, failure: Failure) -> None:
-        slow = failure.check(DeferredTimeout) is not None
-        self._end(client_fault("client did not send its version in time" if slow else failure.value))
-
-
-def _following(answered: Deferred[None]) -> Deferred[None]:
-    """Fires with `answered`; may be cancelled, while the greeting itself goes on for a refusal's sake."""
-    following: Deferred[None] = Deferred()
-    answered.addCallback(following.callback)
-    return following
+    async def _hear_version(self) -> None:
+        """Note what the client speaks, or end the visit; goes on beside it, and after it for a refusal's sake."""
+        try:
+            agreed = await self._greeting.take(
+                self._talk.until(VersionAgreed),
+                self._timeout_s,
+                lambda: client_fault("client did not send its version in time"),
+            )
+        except Refused as refused:
+            self._end(refused)
+        except Exception as error:
+            self._end(client_fault(error))
+        else:
+            self._record.client_version = str(agreed.version)
+        finally:
+            self._greeting.stop()

@@ -1,11 +1,12 @@
 """The steps of one visit's story: one at a time, each within its deadline; the visit's end from outside cancels it."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from types import coroutine
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from rfbproxy.reasons import Refused
@@ -15,6 +16,9 @@ T = TypeVar("T")
 
 def unstoppable(step: Coroutine[Any, Any, T]) -> Deferred[T]:
     """Begin a step that goes on to its end even where nobody waits for it any more; then nobody hears how it ended."""
+    going_on = Deferred.fromCoroutine(step)
+    if going_on.called:
+        return going_on
     outcome: Deferred[T] = Deferred()
 
     def succeed(result: T) -> None:
@@ -25,24 +29,33 @@ def unstoppable(step: Coroutine[Any, Any, T]) -> Deferred[T]:
         if not outcome.called:
             outcome.errback(failure)
 
-    Deferred.fromCoroutine(step).addCallbacks(succeed, fail)
+    going_on.addCallbacks(succeed, fail)
     return outcome
 
 
 class Steps:
-    """What the parts of a visit take their steps by."""
+    """What the parts of a visit take their steps by. All deadlines share one timer, which moves from step to step."""
+
+    __slots__ = ("_awaited", "_ending", "_is_late", "_timer", "clock")
 
     def __init__(self, clock: IReactorTime) -> None:
         self.clock = clock
-        self._pending: Deferred[Any] | None = None
+        self._awaited: Deferred[Any] | None = None  # by the present step
         self._ending: Refused | None = None
+        self._timer: IDelayedCall | None = None
+        self._is_late = False  # whether the present step did not keep its deadline
 
     def end(self, refused: Refused) -> None:
         """Take no further step, and leave the present one; the first reason counts."""
         if self._ending is None:
             self._ending = refused
-            if self._pending is not None:
-                self._pending.cancel()
+            self._leave_step()
+
+    def stop(self) -> None:
+        """Keep no timer, there being no step to come."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def take(
         self,
@@ -62,23 +75,56 @@ class Steps:
             else:
                 step.close()
             raise self._ending
-        pending = step if isinstance(step, Deferred) else Deferred.fromCoroutine(step)
-        timer = None if timeout_s is None else self.clock.callLater(timeout_s, pending.cancel)
-        self._pending = pending
-        if self._ending is not None:  # it came while the step began
-            pending.cancel()
+        self._set_deadline(timeout_s)
         try:
-            result = await pending
+            result = await self._watched(step)
         except Exception:
             if self._ending is not None:  # a cancelled step fails in its own words
                 raise self._ending from None
-            if timer is not None and not timer.active():
+            if self._is_late:
                 raise (too_late() if too_late is not None else DeferredTimeout(timeout_s)) from None
             raise
         finally:
-            self._pending = None
-            if timer is not None and timer.active():
-                timer.cancel()
+            self._awaited = None
         if self._ending is not None:  # it came while the step's last callbacks ran
             raise self._ending
         return result
+
+    @coroutine
+    def _watched(self, step: Coroutine[Any, Any, T] | Deferred[T]) -> Generator[Deferred[Any], Any, T]:
+        """Await a step, and know which Deferred it waits for: cancelling that leaves the step.
+
+        So a step needs no Deferred of its own, which costs more than most steps do.
+        """
+        running = step.__await__()
+        go_on, given = running.send, None
+        while True:
+            try:
+                awaited: Deferred[Any] = go_on(given)
+            except StopIteration as returned:
+                return returned.value  # type: ignore[no-any-return]
+            self._awaited = awaited
+            if self._ending is not None:  # it came while the step ran
+                awaited.cancel()
+            try:
+                go_on, given = running.send, (yield awaited)
+            except Exception as error:
+                go_on, given = running.throw, error
+
+    def _set_deadline(self, timeout_s: float | None) -> None:
+        self._is_late = False
+        if timeout_s is None:
+            self.stop()
+        elif self._timer is not None:
+            self._timer.reset(timeout_s)
+        else:
+            self._timer = self.clock.callLater(timeout_s, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        self._is_late = self._awaited is not None
+        self._leave_step()
+
+    def _leave_step(self) -> None:
+        if self._awaited is not None:
+            self._awaited.cancel()

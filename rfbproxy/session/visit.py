@@ -119,6 +119,7 @@ class Visit(ABC):
         except Exception:
             _log.failure("[{session}] took no leave", session=self.record.session)
         self._deadlines.stop()
+        self._steps.stop()
         if self._live is not None and self._world.live is not None:
             self._world.live.leave(self._live)
         _log.info("[{session}] ended: {reason}: {detail}", session=self.record.session, reason=ended.reason.value,

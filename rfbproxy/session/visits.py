@@ -1,6 +1,6 @@
 """All live visits of this process: where each begins, who may still come in, and how all are ended."""
 
-import uuid
+import os
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -46,7 +46,7 @@ class Visits:
 
     def open(self, request: ConsoleRequest, client: ClientStream, *, kind: type[Visit] = RfbVisit) -> None:
         """Begin a visit; it lives until it ends by itself or by `close_all`."""
-        visit = kind(uuid.uuid4().hex[:16], request, client, self._surroundings)
+        visit = kind(os.urandom(8).hex(), request, client, self._surroundings)
         _log.info("[{session}] {client} comes by {way_in}", session=visit.record.session, client=request.source,
                   way_in=request.way_in)  # fmt: skip
         self._live[visit] = client

@@ -13,10 +13,11 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError, UserError
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
-from twisted.internet.interfaces import IAddress, IConnector, IReactorTime
-from twisted.internet.protocol import ClientFactory, Factory
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from rfbproxy.prompt import PromptClient
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.transport import StreamProtocol, TransportStream
 
@@ -57,9 +58,7 @@ class Dialler:
 
     def _connect_to(self, address: str, port: int) -> Deferred[TransportStream]:
         """Connect to an IPv4 or IPv6 address, which may have a zone."""
-        attempt = _Attempt(self._reactor)
-        cast(Any, self._reactor).connectTCP(address, port, attempt, timeout=self._connect_timeout_s)
-        return attempt.connected
+        return _Attempt(self._reactor, address, port, self._connect_timeout_s).connected
 
     async def _connect(self, name: str, port: int) -> TransportStream:
         endpoint = HostnameEndpoint(self._reactor, name, port, timeout=self._connect_timeout_s)
@@ -75,31 +74,38 @@ class Dialler:
         return _unreachable(where, why)
 
 
-class _Attempt(ClientFactory):
-    """The one attempt to connect to an address.
+class _Attempt:
+    """The one attempt to connect to an address; of an `IConnector` it has what the transport asks for.
 
     Attributes:
         connected: fires with the stream, or fails as Twisted words it; cancelling it ends the attempt.
     """
 
-    noisy = False
-    connected: Deferred[TransportStream]
+    __slots__ = ("_clock", "_timer", "connected")
 
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
+    def __init__(self, reactor: IReactorTime, address: str, port: int, timeout_s: float) -> None:
+        self._clock = reactor
+        transport = PromptClient(address, port, None, self, reactor)
+        self.connected: Deferred[TransportStream] = Deferred(lambda _: transport.stopConnecting())
+        self._timer = reactor.callLater(timeout_s, transport.failIfNotConnected, ConnectTimeoutError())
 
-    def startedConnecting(self, connector: IConnector) -> None:  # noqa: N802
-        self.connected = Deferred(lambda _: connector.stopConnecting())
-
-    def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
+    def buildProtocol(self, addr: IAddress) -> StreamProtocol:
+        """The connection stands."""
+        self._timer.cancel()
         stream = TransportStream(self._clock)
         stream.protocol = _AttemptProtocol(stream, self.connected)
         del self.connected
         return stream.protocol
 
-    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:  # noqa: N802
-        if reason.type is not UserError:  # which is the word for an attempt that was cancelled
+    def connectionFailed(self, reason: Failure) -> None:  # noqa: N802
+        """There is none, and nobody is told who has cancelled the attempt."""
+        if self._timer.active():
+            self._timer.cancel()
+        if reason.type is not UserError:
             self.connected.errback(reason)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Nothing: the protocol hears of it."""
 
 
 class _AttemptProtocol(StreamProtocol):

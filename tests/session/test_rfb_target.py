@@ -92,6 +92,7 @@ class Bench:
 
     def assert_nothing_left(self):
         self.login.close()
+        self.steps.stop()
         assert self.clock.getDelayedCalls() == []
         assert all(target.said[0] == "close" for target in self.targets)
         assert all(target._waiting is None and target.on_end is None for target in self.targets)
@@ -134,6 +135,7 @@ def test_it_is_dialled_and_logged_in_to():
     assert bench.target.take() == V3_8 + b"\x02" + RESPONSE
     assert (bench.record.target_version, bench.record.target_security) == ("3.8", "VNC Authentication")
     assert bench.target.said == []
+    bench.steps.stop()
     assert bench.clock.getDelayedCalls() == []
 
 

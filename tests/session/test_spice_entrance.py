@@ -214,6 +214,7 @@ def test_a_client_that_says_nothing_more_is_too_slow(moment):
     (refused,) = outcome
     assert (refused.reason, refused.websocket_code) == (CloseReason.PROTOCOL_ERROR, 1002)
     assert "too slow" in refused.detail
+    door.steps.stop()
     assert door.clock.getDelayedCalls() == []
 
 
@@ -327,4 +328,5 @@ def test_wire_P3_P5_whatever_comes_ends_in_a_refusal_or_waits(said, after_link, 
         assert door.client.take() == b"", "nothing is said to half a message"
     assert not any(isinstance(got, Exception) and not isinstance(got, Refused) for got in outcome)
     door.steps.end(Refused(CloseReason.SHUTDOWN, "the test ends"))
+    door.steps.stop()
     assert door.clock.getDelayedCalls() == []

@@ -75,6 +75,7 @@ class Login:
         assert self.way.stream is self.target
         assert self.target.said == []
         assert self.record.target_security == "SPICE ticket"
+        self.steps.stop()
         assert self.clock.getDelayedCalls() == []
 
     def assert_refused(self, reason, error=None, *, dials=1):
@@ -88,6 +89,7 @@ class Login:
 
     def assert_nothing_left(self):
         self.way.close()
+        self.steps.stop()
         assert self.clock.getDelayedCalls() == []
         assert all(target.said[0] == "close" for target in self.targets)
         assert all(target._waiting is None and target.on_end is None for target in self.targets)

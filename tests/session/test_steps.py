@@ -129,6 +129,88 @@ def test_a_deadline(steps, form, clock):
     assert clock.getDelayedCalls() == []
 
 
+def test_each_step_has_a_deadline_of_its_own(steps, clock):
+    """The timer of the one before would come too early."""
+    for _ in range(3):
+        waiting = Deferred()
+        got = taking(steps, waiting, 10, too_late)
+        assert len(clock.getDelayedCalls()) == 1
+        clock.advance(9)
+        waiting.callback("given")
+        assert got == ["given"]
+    got = taking(steps, Deferred(), 2, too_late)
+    clock.advance(2)
+    assert str(got[0]) == "too late"
+
+
+def test_a_step_without_a_deadline_after_one_that_had_one(steps, form, clock):
+    waiting = Deferred()
+    taking(steps, form(waiting), 10, too_late)
+    waiting.callback(None)
+    got = taking(steps, form(Deferred()))
+    assert clock.getDelayedCalls() == []
+    clock.advance(10)
+    assert got == []
+
+
+def test_a_deadline_is_over_with_its_step(steps, form, clock):
+    waiting = Deferred()
+    got = taking(steps, form(waiting), 10, too_late)
+    waiting.callback("given")
+    clock.advance(10)
+    assert got == ["given"]
+    assert clock.getDelayedCalls() == []
+    waiting = Deferred()
+    got = taking(steps, form(waiting), 10, too_late)
+    clock.advance(9)
+    waiting.callback("given")
+    assert got == ["given"]
+
+
+def test_a_step_that_is_late_and_goes_on_all_the_same(steps, clock):
+    async def step():
+        try:
+            await Deferred()
+        except CancelledError:
+            return "given"
+
+    got = taking(steps, step(), 10, too_late)
+    clock.advance(10)
+    assert got == ["given"]
+
+
+def test_an_end_meets_whatever_the_step_waits_for_next(steps):
+    cancelled = []
+
+    async def step():
+        for number in range(3):
+            try:
+                await Deferred(lambda _, number=number: cancelled.append(number))
+            except CancelledError:
+                continue
+
+    got = taking(steps, step())
+    steps.end(ENDED)
+    assert cancelled == [0, 1, 2]
+    assert got == [ENDED]
+
+
+def test_a_step_handles_what_its_own_steps_raise(steps):
+    waiting = Deferred()
+
+    async def step():
+        try:
+            await awaiting(waiting)
+        except ZeroDivisionError:
+            return await awaiting(later)
+
+    later = Deferred()
+    got = taking(steps, step())
+    waiting.errback(ZeroDivisionError())
+    later.callback("given")
+    assert got == ["given"]
+
+
 def test_a_deadline_without_words_of_its_own(steps, form, clock):
     got = taking(steps, form(Deferred()), 10)
     clock.advance(10)
@@ -136,7 +218,7 @@ def test_a_deadline_without_words_of_its_own(steps, form, clock):
 
 
 @pytest.mark.parametrize("how", ["given", "raised", "ended"])
-def test_a_deadline_that_was_met_leaves_no_timer(steps, form, clock, how):
+def test_steps_that_are_over_leave_no_timer(steps, form, clock, how):
     waiting = Deferred()
     got = taking(steps, form(waiting), 10, too_late)
     if how == "given":
@@ -146,6 +228,7 @@ def test_a_deadline_that_was_met_leaves_no_timer(steps, form, clock, how):
     else:
         steps.end(ENDED)
     assert len(got) == 1
+    steps.stop()
     assert clock.getDelayedCalls() == []
 
 

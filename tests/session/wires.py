@@ -201,7 +201,9 @@ class Session:
         client, client_side = connected(family)
         target, target_side = connected(family)
         self.client, self.target = Peer(client, way == "websocket"), Peer(target, False)
-        self.client_stream = WebSocketStream(ping_s, world.reactor) if way == "websocket" else RawStream(world.reactor)
+        self.client_stream = (
+            WebSocketStream(b"", ping_s, world.reactor) if way == "websocket" else RawStream(world.reactor)
+        )
         self.target_stream = TransportStream(world.reactor)
         world.adopt(client_side, self.client_stream if way == "websocket" else self.client_stream.protocol)
         world.adopt(target_side, self.target_stream.protocol)

@@ -1,0 +1,63 @@
+"""Sockets' transports that send at once.
+
+Twisted's keep what is written, have the reactor tell when the socket takes more, and send it then. A handshake goes to
+and fro in messages that the socket takes at any time: for each of them that is two calls of epoll_ctl(2), and a turn.
+"""
+
+from typing import Any
+
+from twisted.internet import tcp, unix
+
+
+class _Prompt(tcp.Connection):
+    """Sends what is written at once, unless something is owed that comes before it."""
+
+    _waits = False  # for the socket, to send what is owed or to close
+
+    def write(self, data: bytes) -> None:
+        """See `ITransport`."""
+        if self._waits or self.TLS or not self.connected or not self._hears_of_room_only:
+            super().write(data)
+            return
+        try:
+            sent = self.socket.send(data)
+        except OSError:  # should the connection be lost, so the reactor will find it
+            sent = 0
+        if sent < len(data):
+            super().write(data[sent:])
+
+    def writeSomeData(self, data: bytes) -> Any:
+        """See `FileDescriptor`; where nothing is owed, the system is not asked."""
+        return super().writeSomeData(data) if data else 0
+
+    @property
+    def _hears_of_room_only(self) -> bool:
+        """Whether no producer is asked for more each time that all is sent, as the reactor sees it."""
+        return self.producer is None or self.streamingProducer
+
+    def startWriting(self) -> None:
+        """See `FileDescriptor`."""
+        self._waits = True
+        super().startWriting()
+
+    def stopWriting(self) -> None:
+        """See `FileDescriptor`."""
+        self._waits = False
+        super().stopWriting()
+
+    def abortConnection(self) -> None:
+        """See `ITCPTransport`; nothing is sent until the connection is gone."""
+        super().abortConnection()
+        self._waits = True
+
+
+class PromptServer(_Prompt, tcp.Server):
+    """The transport of a client that was accepted."""
+
+
+class PromptUnixServer(_Prompt, unix.Server):
+    """The same of one that came to a UNIX socket."""
+
+
+class PromptClient(_Prompt, tcp.Client):
+    """The transport of a target that is connected to."""

@@ -1,0 +1,188 @@
+"""Transports that send at once: what they send, what they owe, and that all else is as Twisted does it."""
+
+import socket
+from contextlib import suppress
+
+import pytest
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.protocol import Protocol
+
+from rfbproxy.prompt import PromptServer, PromptUnixServer
+from tests.session.wires import connected
+
+
+class Heard(Protocol):
+    """What a protocol hears."""
+
+    def __init__(self):
+        self.data = b""
+        self.lost = None
+
+    def dataReceived(self, data):
+        self.data += data
+
+    def connectionLost(self, reason):
+        self.lost = reason.type
+
+
+class Connection:
+    """A transport, its peer, and a reactor that is turned by hand."""
+
+    def __init__(self, family):
+        self.reactor = EPollReactor()
+        self.peer, side = connected(family)
+        self.peer.setblocking(False)
+        kind = PromptUnixServer if family == "unix" else PromptServer
+        self.protocol = Heard()
+        self.transport = kind(side, self.protocol, ("192.0.2.1", 1), None, 0, self.reactor)
+        self.protocol.makeConnection(self.transport)
+
+    def turn(self, times=1):
+        for _ in range(times):
+            self.reactor.runUntilCurrent()
+            self.reactor.doIteration(0)
+
+    def heard(self):
+        """What the peer hears by now, without a turn of the reactor."""
+        got = bytearray()
+        with suppress(BlockingIOError):
+            while data := self.peer.recv(1 << 20):
+                got += data
+        return bytes(got)
+
+    @property
+    def waits(self):
+        return self.transport in self.reactor.getWriters()
+
+    def heard_to_the_end(self, size):
+        got = b""
+        for _ in range(2000):
+            self.turn()
+            got += self.heard()
+            if len(got) >= size:
+                break
+        return got
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def connection(request):
+    connection = Connection(request.param)
+    yield connection
+    connection.peer.close()
+    if connection.protocol.lost is None:
+        connection.transport.abortConnection()
+        connection.turn()
+    for reader in connection.reactor.removeAll():
+        reader.connectionLost(None)
+
+
+def test_it_sends_before_the_reactor_turns(connection):
+    for message in (b"one", b"two"):
+        connection.transport.write(message)
+        assert connection.heard() == message
+        assert not connection.waits
+
+
+def test_what_the_socket_does_not_take_comes_before_what_is_written_then(connection):
+    sent = [bytes([number]) * 500_000 for number in range(4)] + [b"the end"]
+    for piece in sent:
+        connection.transport.write(piece)
+    assert connection.waits
+    assert connection.heard_to_the_end(2_000_007) == b"".join(sent)
+    assert not connection.waits
+    connection.transport.write(b"more")
+    assert connection.heard() == b"more"
+
+
+def test_a_sequence_comes_before_what_is_written_then(connection):
+    connection.transport.writeSequence([b"one", b"two"])
+    connection.transport.write(b"three")
+    connection.turn()
+    assert connection.heard() == b"onetwothree"
+
+
+def test_nothing_is_nothing(connection):
+    connection.transport.write(b"")
+    assert not connection.waits
+
+
+def test_a_push_producer_is_paused_once_much_is_owed(connection):
+    told = []
+
+    class Producer:
+        def pauseProducing(self):
+            told.append("pause")
+
+        def resumeProducing(self):
+            told.append("resume")
+
+        def stopProducing(self):
+            told.append("stop")
+
+    connection.transport.registerProducer(Producer(), True)
+    connection.transport.write(b"a little")
+    assert told == []
+    connection.transport.write(b"x" * 4_000_000)
+    assert told == ["pause"]
+    connection.heard_to_the_end(4_000_008)
+    assert told == ["pause", "resume"]
+    connection.transport.unregisterProducer()
+
+
+def test_a_pull_producer_is_asked_for_more(connection):
+    pieces = [b"one", b"two", b"three"]
+
+    class Producer:
+        def resumeProducing(self):
+            if pieces:
+                connection.transport.write(pieces.pop(0))
+            else:
+                connection.transport.unregisterProducer()
+
+        def stopProducing(self):
+            """Nothing."""
+
+    connection.transport.registerProducer(Producer(), False)
+    connection.turn(5)
+    assert connection.heard() == b"onetwothree"
+
+
+def test_the_end_comes_after_what_was_written(connection):
+    connection.transport.write(b"the last")
+    connection.transport.loseConnection()
+    connection.turn(2)
+    assert connection.heard() == b"the last"
+    assert connection.peer.recv(1) == b""
+    assert connection.protocol.lost is not None
+    connection.transport.write(b"nobody hears")
+
+
+def test_the_end_of_one_half_comes_after_what_was_written(connection):
+    connection.transport.write(b"the last")
+    connection.transport.loseWriteConnection()
+    connection.turn(2)
+    connection.transport.write(b"nobody hears")
+    assert connection.heard() == b"the last"
+    connection.peer.send(b"still heard")
+    connection.turn()
+    assert connection.protocol.data == b"still heard"
+
+
+def test_nothing_is_sent_once_it_is_aborted(connection):
+    connection.transport.abortConnection()
+    connection.transport.write(b"nobody hears")
+    with suppress(ConnectionResetError):
+        assert connection.heard() == b""
+    connection.turn(2)
+    assert connection.protocol.lost is ConnectionAborted
+
+
+def test_the_reactor_finds_out_that_the_peer_is_gone(connection):
+    connection.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    connection.peer.close()
+    for _ in range(2):
+        connection.transport.write(b"nobody hears")
+    assert connection.protocol.lost is None, "not from inside of a write"
+    connection.turn(2)
+    assert connection.protocol.lost is not None
