@@ -151,6 +151,14 @@ class Limits:
             return f"{self._live[network]} sessions live from {network}, allowed are {self._sessions_per_source}"
         return None
 
+    def tight(self, room: int) -> bool:
+        """Whether so many sessions more would be too many, or more than half of all that may be there are."""
+        return _tight(self._count, self._sessions, room)
+
+    def tight_for(self, network: str, room: int) -> bool:
+        """The same for one network."""
+        return _tight(self._live[network], self._sessions_per_source, room)
+
     def check(self, source: str) -> None:
         """See `SessionLimits`."""
         if (why := self.full() or self.full_for(network_of(source))) is not None:
@@ -177,3 +185,7 @@ class Limits:
         self._count -= 1
         if not self._live[network]:
             del self._live[network]
+
+
+def _tight(count: int, limit: int, room: int) -> bool:
+    return limit > 0 and limit - count < max(room, limit / 2)

@@ -1,7 +1,9 @@
 """One count of sessions and one memory of bad tokens for all workers: who is asked, who is told, and by whom.
 
 To enter is one question to the supervisor. What must cost nothing needs none: the supervisor tells all workers who has
-no room left, and whatever token any of them was denied.
+no room left, and whatever token any of them was denied. Where there is plenty of room, a worker *keeps* the place of a
+session that has ended, for the next one of the same source, which then asks nobody: the supervisor goes on counting it,
+so that there are never too many, and has it back within `KEPT_S`, or as soon as room gets tight.
 """
 
 from collections import Counter
@@ -11,7 +13,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from rfbproxy.client.forwarded import network_of
 from rfbproxy.deferreds import following
@@ -22,6 +24,9 @@ from rfbproxy.workers.link import LinkError
 ANSWER_S = 5.0  # for the supervisor to say whether there is room
 CONSOLES, API = "consoles", "api"  # whose tokens were denied
 EVERYBODY = ""  # in place of a network: there is no room for anybody
+KEPT_S = 1.0
+KEPT = 16  # places of one worker that no session has
+TIGHT = 64  # sessions; where there is room for less, or for less than half of all, no place is kept
 
 _REASONS = {reason.value: reason for reason in CloseReason}
 
@@ -59,12 +64,13 @@ class SharedLimits:
         for network in self._limits.networks:
             self._look(network)
         self._tell_full()
+        self._tell_tight([EVERYBODY])  # what is kept may be too much now
 
     def hears(self, worker: Hashable) -> dict[str, Callable[..., Any]]:
         """What a worker says of this; see `Link`."""
         return {
             "enter": lambda source: self._enter(worker, source),
-            "leave": lambda source: self._leave(worker, source),
+            "leave": lambda sources: self._leave(worker, sources),
             "denied": lambda **denial: self._denied(worker, denial),
         }
 
@@ -74,20 +80,29 @@ class SharedLimits:
             self._limits.leave(source)
             self._note(source)
 
-    def _enter(self, worker: Hashable, source: str) -> str | None:
-        """Count a session; gives why there is no room for it."""
+    def _enter(self, worker: Hashable, source: str) -> tuple[str | None, bool]:
+        """Count a session; gives why there is no room for it, and whether its place may be kept."""
+        before = self._tight(source)
         try:
             self._limits.count(source)
         except Refused as refused:
-            return refused.detail
+            return refused.detail, False
         self._live.setdefault(worker, Counter())[source] += 1
         self._note(source)
-        return None
+        tight = self._tight(source)
+        if tight != before:
+            self._tell_tight(tight)
+        return None, not tight
 
-    def _leave(self, worker: Hashable, source: str) -> None:
-        self._live[worker][source] -= 1
-        self._limits.leave(source)
-        self._note(source)
+    def _leave(self, worker: Hashable, sources: dict[str, int]) -> None:
+        live = self._live[worker]
+        for source, count in sources.items():
+            live[source] -= count
+            if not live[source]:
+                del live[source]
+            for _ in range(count):
+                self._limits.leave(source)
+            self._note(source)
 
     def _denied(self, worker: Hashable, denial: dict[str, Any]) -> None:
         for other in self._others(worker):
@@ -110,6 +125,16 @@ class SharedLimits:
         for worker in self._others(None):
             worker.tell("full", networks=self.full)
 
+    def _tight(self, source: str) -> list[str]:
+        """Who has little room left, of everybody and a source's network: no place of theirs may be kept."""
+        network = network_of(source)
+        everybody = [EVERYBODY] if self._limits.tight(TIGHT) else []
+        return [*everybody, network] if self._limits.tight_for(network, TIGHT) else everybody
+
+    def _tell_tight(self, networks: Collection[str]) -> None:
+        for worker in self._others(None):
+            worker.tell("tight", networks=networks)
+
 
 class WorkersLimits:
     """A worker's side; see `SessionLimits`."""
@@ -118,12 +143,15 @@ class WorkersLimits:
         self._supervisor = supervisor
         self._clock = clock
         self._full: Full = {}
+        self._kept: Counter[str] = Counter()  # places that no session has, by source
+        self._may_keep: set[str] = set()  # sources
+        self._giving_back: IDelayedCall | None = None
         self.bad_tokens = BadTokens(partial(self._tell_denied, CONSOLES))
         self.bad_api_tokens = BadTokens(partial(self._tell_denied, API))
 
     def hears(self) -> dict[str, Callable[..., Any]]:
         """What the supervisor says of this; see `Link`."""
-        return {"full": self.note_full, "denied": self._note_denied}
+        return {"full": self.note_full, "tight": self._note_tight, "denied": self._note_denied}
 
     def check(self, source: str) -> None:
         """See `SessionLimits`; what the supervisor has not told yet comes out by `enter`."""
@@ -133,26 +161,49 @@ class WorkersLimits:
 
     async def enter(self, source: str) -> None:
         """See `SessionLimits`."""
+        if self._kept[source]:
+            self._kept[source] -= 1
+            return
         asking = self._supervisor.ask("enter", source=source)
         try:
-            refusal = await following(asking).addTimeout(ANSWER_S, self._clock)
+            refusal, may_keep = await following(asking).addTimeout(ANSWER_S, self._clock)
         except LinkError as error:
             raise Refused(CloseReason.INTERNAL, f"limits: {error}") from error
         except (CancelledError, DeferredTimeout) as error:
-            asking.addCallbacks(lambda refusal: self.leave(source) if refusal is None else None, lambda _: None)
+            asking.addCallbacks(lambda answer: self.leave(source) if answer[0] is None else None, lambda _: None)
             if isinstance(error, CancelledError):
                 raise
             raise Refused(CloseReason.INTERNAL, "the supervisor does not say whether there is room") from error
         if refusal is not None:
             raise Refused(CloseReason.LIMIT, refusal)
+        if may_keep:
+            self._may_keep.add(source)
 
     def leave(self, source: str) -> None:
         """See `SessionLimits`."""
-        self._supervisor.tell("leave", source=source)
+        if source not in self._may_keep or self._kept.total() >= KEPT:
+            self._supervisor.tell("leave", sources={source: 1})
+            return
+        self._kept[source] += 1
+        if self._giving_back is None:
+            self._giving_back = self._clock.callLater(KEPT_S, self._give_back)
 
     def note_full(self, networks: Full) -> None:
         """There is no room left for these."""
         self._full = networks
+
+    def _note_tight(self, networks: Collection[str]) -> None:
+        """Of these no place may be kept."""
+        self._keep_no_more([each for each in self._may_keep if EVERYBODY in networks or network_of(each) in networks])
+
+    def _give_back(self) -> None:
+        self._giving_back = None
+        self._keep_no_more(list(self._may_keep))
+
+    def _keep_no_more(self, sources: Collection[str]) -> None:
+        self._may_keep.difference_update(sources)
+        if back := {source: count for source in sources if (count := self._kept.pop(source, 0))}:
+            self._supervisor.tell("leave", sources=back)
 
     def _tell_denied(self, of: str, source: str, token_hash: str, reason: CloseReason, now: float) -> None:
         self._supervisor.tell("denied", of=of, source=source, token_hash=token_hash, reason=reason.value, now=now)
