@@ -156,7 +156,9 @@ class _Durations:
         self._seconds += seconds
 
     def numbers(self) -> dict[str, float]:
-        """As a part of a snapshot."""
+        """As a part of a snapshot; none where nothing was counted."""
+        if not any(self._counts):
+            return {}
         return dict(zip(self._bucket_keys, accumulate(self._counts), strict=True)) | {self._sum_key: self._seconds}
 
 
