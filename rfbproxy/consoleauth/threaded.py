@@ -18,7 +18,7 @@ from rfbproxy.consoleauth.token import ConsoleToken
 from rfbproxy.errors import StoreBusy, StoreError, StoreReadOnly, StoreUnlisted, TokenInUse
 
 MAX_WAITING = 1000
-SLOW_S = 0.02  # of an answer at once, for which all sessions wait: a disk may be slow, or the machine busy
+SLOW_S = 0.1  # of an answer at once, for which all sessions wait: a disk may be slow, or the machine busy
 REST_S = 10.0  # on threads alone, after such an answer
 
 T = TypeVar("T")
