@@ -18,6 +18,8 @@ _FIELDS = {
     for sealed in (False, True)
 }
 
+_NOTHING = Grant()
+
 
 def grant_row(token: str, grant: Grant) -> dict[str, str | bytes | None]:
     """The columns `policy` and `secrets` of a grant; without secrets the latter is null."""
@@ -34,6 +36,8 @@ def read_grant(token: str, policy: str, secrets: bytes | None) -> Grant:
     Raises:
         StoreError: the row is damaged, of another token, or says something that is unknown here.
     """
+    if policy == "{}" and secrets is None:
+        return _NOTHING
     opened = _values(unseal(token, bytes(secrets)), sealed=True) if secrets is not None else {}
     return Grant(**_values(policy, sealed=False), **opened)
 

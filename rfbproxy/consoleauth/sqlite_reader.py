@@ -42,8 +42,7 @@ class SqliteReader:
             rows = cursor.fetchall()  # all, so that the read transaction ends
         except (OSError, sqlite3.Error) as error:
             raise StoreBusy(f"token store sqlite:///{self._file}: {error}") from error
-        names = (column[0] for column in cursor.description)
-        return dict(zip(names, rows[0], strict=True)) if rows else None
+        return {column[0]: value for column, value in zip(cursor.description, rows[0], strict=True)} if rows else None
 
     def close(self) -> None:
         """Let the file go."""

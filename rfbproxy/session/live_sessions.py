@@ -22,6 +22,7 @@ _ENDINGS = {  # by the store's word
         Refused(CloseReason.POLICY, "a session that is to be alone has begun, or its one-time token came again"),
     )
 }
+_ALONE = ("exclusive", "refuse")  # how a session is shared that is to be the only one of its instance
 STOP_S = 1.0  # for the store to hear, at the end, that no session lives any more
 LOOK_S = 0.5  # between looks at the store, while there are sessions: a quarter of what ending one may take
 
@@ -52,8 +53,13 @@ class LiveSessions:
         self._telling.clock = clock
         self._told: Deferred[LoopingCall] = succeed(self._telling)  # once nothing is being told
 
+    def begin(self, live: "Live") -> None:
+        """A session begins; `leave` must follow."""
+        self._live[live.record.session] = live
+        self._keep_telling()
+
     async def enter(self, live: "Live") -> None:
-        """A session begins; `leave` must follow.
+        """A session begins, if the store lets it, as one does that `must_ask`; `leave` must follow.
 
         Raises:
             Refused: policy or token-expired, its token's grant does not let it; internal, the store cannot say.
@@ -62,17 +68,14 @@ class LiveSessions:
         try:
             if grant.one_time and not await self._use(row):
                 raise Refused(CloseReason.TOKEN_EXPIRED, "the token is for one session, and was used")
-            if grant.share in ("exclusive", "refuse") and not await self._store.enter(
-                row, self._now, alone=grant.share
-            ):
+            if grant.share in _ALONE and not await self._store.enter(row, self._now, alone=grant.share):
                 raise Refused(CloseReason.POLICY, "the instance has a session, and the token yields to it")
         except StoreError as error:
             raise Refused(CloseReason.INTERNAL, f"session table: {error}") from error
         self._live[row.id] = live
         if live.is_over:  # while the store was asked
             self.leave(live)
-        if not self._telling.running:
-            self._told = self._telling.start(LOOK_S, now=True)
+        self._keep_telling()
 
     async def stop(self) -> None:
         """No session lives any more: tell so, and look no more."""
@@ -92,6 +95,10 @@ class LiveSessions:
         if live.token.grant.one_time:
             leaving = Deferred.fromCoroutine(self._leave(live.token.token_hash, id_))
             leaving.addErrback(lambda failure: _log.failure("a one-time token stays in use", failure))
+
+    def _keep_telling(self) -> None:
+        if not self._telling.running:
+            self._told = self._telling.start(LOOK_S, now=True)
 
     async def _use(self, row: SessionRow) -> bool:
         return await self._store.use(row, network_of(row.client), self._now)
@@ -156,6 +163,12 @@ class Live:
         self.end = end
         self.relayed = relayed
         self.is_over = False
+
+    @property
+    def must_ask(self) -> bool:
+        """Whether the store is to say if it may begin."""
+        grant = self.token.grant
+        return bool(grant.one_time) or grant.share in _ALONE
 
     def row(self, proxy: str) -> SessionRow:
         """What the store is told."""

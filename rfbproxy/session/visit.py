@@ -197,11 +197,14 @@ class Visit(ABC):
         await self._steps.take(self._enter())
         if (live := self._world.live) is not None:
             self._live = Live(token, self.record, self.end, self.session_relayed)
-            await self._steps.take(
-                unstoppable(live.enter(self._live)),
-                self._rules.handshake_timeout_s,
-                lambda: Refused(CloseReason.INTERNAL, "session table did not answer in time"),
-            )
+            if self._live.must_ask:
+                await self._steps.take(
+                    unstoppable(live.enter(self._live)),
+                    self._rules.handshake_timeout_s,
+                    lambda: Refused(CloseReason.INTERNAL, "session table did not answer in time"),
+                )
+            else:
+                live.begin(self._live)
         record = self.record
         _log.info("[{session}] {client} opens {console_type} of {instance} at {target}", session=record.session,
                   client=record.client, console_type=record.console_type, instance=record.instance,
