@@ -85,6 +85,34 @@ def test_the_store_is_told_at_once_and_then_all_the_time(bench):
     assert bench.clock.getDelayedCalls() == []
 
 
+@pytest.mark.parametrize(
+    ("grant", "must_ask"),
+    [
+        ({}, False),
+        ({"share": "share", "one_time": False}, False),
+        ({"share": "exclusive"}, True),
+        ({"share": "refuse"}, True),
+        ({"one_time": True}, True),
+    ],
+)
+def test_only_what_the_store_may_refuse_must_ask(bench, grant, must_ask):
+    session = bench.session(**grant)
+    assert session.must_ask is must_ask
+    bench.enter(session)
+    assert bool(bench.store.asked) is must_ask
+
+
+def test_one_that_must_not_ask_begins_at_once(bench):
+    session = bench.session()
+    bench.live.begin(session)
+    assert bench.told == [["a"]]
+    assert bench.store.asked == []
+    bench.live.leave(session)
+    bench.clock.pump([LOOK_S] * 3)
+    assert bench.told == [["a"], []]
+    assert bench.clock.getDelayedCalls() == []
+
+
 def test_what_it_is_told_of_a_session(bench):
     row = bench.session().row("node1:17")
     assert (row.id, row.type, row.client, row.target) == ("a", "novnc", "198.51.100.9", "192.0.2.7:5901")
