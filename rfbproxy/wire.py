@@ -56,6 +56,21 @@ class Reader:
         del buffer[:size]
         return data
 
+    def take_some(self, most: int) -> Reading[bytes]:
+        """What is there: at least one byte, and at most `most`.
+
+        Raises:
+            EndOfStream: the peer closed before.
+        """
+        buffer = self._buffer
+        while not buffer:
+            if self._ended:
+                raise EndOfStream("closed after 0 of 1 bytes")
+            yield
+        data = bytes(buffer[:most])
+        del buffer[:most]
+        return data
+
     def take_until(self, end: bytes, limit: int) -> Reading[bytes]:
         """Everything up to and including `end`, at most `limit` bytes.
 

@@ -41,6 +41,19 @@ def test_the_end_of_the_stream_anywhere(size):
     assert outcome.error[1].startswith("closed after")
 
 
+def test_some_is_what_is_there():
+    class Some(Conversation):
+        def _converse(self):
+            while True:
+                self._event((yield from self._reader.take_some(3)))
+
+    machine = Some()
+    assert machine.receive_data(b"ab") == [b"ab"]
+    assert machine.receive_data(b"cdefg") == [b"cde", b"fg"]
+    with pytest.raises(EndOfStream):
+        machine.receive_eof()
+
+
 @pytest.mark.parametrize("line", [b"lines\r\n", b"linesss", b"\r\r\r\r\r\r", b"x" * 1000])
 def test_no_end_within_the_limit(line):
     outcome = run(Fields, FIELDS[:10] + line)

@@ -11,6 +11,8 @@ LINE_LIMIT = 8192  # bytes of the request line
 HEAD_LIMIT = 32768  # bytes of the whole head
 HEADERS_LIMIT = 100
 
+_LONG_LINE = f"The request line is longer than {LINE_LIMIT} bytes."
+_LONG_HEAD = f"The headers are over {HEAD_LIMIT} bytes."
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]+) (HTTP/1\.[01])")
 _HEADER = re.compile(rb"(" + _TOKEN + rb"):([^\x00-\x08\x0a-\x1f\x7f]*)")
@@ -93,16 +95,16 @@ class HeadReader(Conversation):
     """
 
     def _converse(self) -> Reading[None]:
-        line = yield from self._line(LINE_LIMIT, HttpError(414, f"The request line is longer than {LINE_LIMIT} bytes."))
+        line = yield from self._line(LINE_LIMIT, 414, _LONG_LINE)
         if not line:  # RFC 9112 section 2.2: one empty line before the request is ignored
-            line = yield from self._line(LINE_LIMIT, HttpError(414, "The request line is too long."))
+            line = yield from self._line(LINE_LIMIT, 414, _LONG_LINE)
         match = _REQUEST_LINE.fullmatch(line)
         if match is None:
             raise HttpError(400, "This is not an HTTP/1 request.")
         raw = [line]
         headers: list[tuple[str, str]] = []
         left = HEAD_LIMIT - len(line)
-        while line := (yield from self._line(left, HttpError(431, f"The headers are over {HEAD_LIMIT} bytes."))):
+        while line := (yield from self._line(left, 431, _LONG_HEAD)):
             header = _HEADER.fullmatch(line)
             if header is None:
                 raise HttpError(400, "A header line of the request is malformed.")
@@ -121,12 +123,12 @@ class HeadReader(Conversation):
             )
         )
 
-    def _line(self, limit: int, too_long: HttpError) -> Reading[bytes]:
+    def _line(self, limit: int, status: int, too_long: str) -> Reading[bytes]:
         """One line without its end; a bare LF is accepted (RFC 9112 section 2.2)."""
         try:
             line = yield from self._reader.take_until(b"\n", max(1, limit))
         except RemoteProtocolError as error:
             if len(self._reader) >= limit:
-                raise too_long from error
+                raise HttpError(status, too_long) from error
             raise
         return line[:-2] if line.endswith(b"\r\n") else line[:-1]

@@ -254,7 +254,7 @@ class ClientConnection(Protocol):
             self.abort()
             return
         inner = ClientConnection(listener, self._source, outside=self)
-        self._hand_over(inside_tls(inner, listener.tls, listener.clock, record_by_record=listener.is_native), data)
+        self._hand_over(inside_tls(inner, listener.tls, listener.clock), data)
 
     def _serve(self, head: RequestHead) -> None:
         self._client = who_asks(self._source, head, self._listener.trusted_proxies)

@@ -89,6 +89,6 @@ class Tunnel(Protocol):
             self._stream.abort()
             return False
         self._stream.inside_tls = True
-        self._inside = inside_tls(self._stream.protocol, self._tls, self._clock, record_by_record=True)
+        self._inside = inside_tls(self._stream.protocol, self._tls, self._clock)
         self._inside.makeConnection(cast(Any, self.transport))
         return True

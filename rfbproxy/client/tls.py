@@ -1,10 +1,11 @@
 """TLS towards clients: the certificate of the options, as it is now, and nothing below TLS 1.2 unless they say so."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IProtocol, IReactorTime
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocol, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
@@ -90,32 +91,16 @@ def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> Any:
     return PROTOCOL if PROTOCOL in offered else SSL.NO_OVERLAPPING_PROTOCOLS
 
 
-def inside_tls(
-    protocol: IProtocol,
-    tls: IOpenSSLServerConnectionCreator,
-    clock: IReactorTime,
-    *,
-    record_by_record: bool = False,
-) -> TLSMemoryBIOProtocol:
+def inside_tls(protocol: IProtocol, tls: IOpenSSLServerConnectionCreator, clock: IReactorTime) -> TLSMemoryBIOProtocol:
     """TLS around a protocol, for a connection that has shown that it begins with TLS.
 
-    Args:
-        record_by_record: whether no record may hold what was written at two times.
+    What is written goes out at once, in records of its own, without which spice-gtk overlooks messages. Twisted's other
+    TLS gathers small writes until the reactor's next turn, which costs more than it saves where messages come whole.
     """
-    factory = TLSMemoryBIOFactory(tls, False, _Inner(protocol), clock)
-    factory.noisy = False
-    if record_by_record:
-        factory.protocol = TLSMemoryBIOProtocol  # in place of the one that gathers small writes
-    return factory.buildProtocol(None)
+    return TLSMemoryBIOProtocol(_factory(tls, clock), protocol)
 
 
-class _Inner(Factory):
-    """The protocol inside TLS."""
-
-    noisy = False
-
-    def __init__(self, protocol: IProtocol) -> None:
-        self._protocol = protocol
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        return self._protocol
+@lru_cache(maxsize=8)
+def _factory(tls: IOpenSSLServerConnectionCreator, clock: IReactorTime) -> TLSMemoryBIOFactory:
+    """What all connections with this TLS have in common."""
+    return TLSMemoryBIOFactory(tls, False, Factory(), clock)

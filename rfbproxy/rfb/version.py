@@ -10,6 +10,7 @@ from rfbproxy.wire import EndOfStream, Reader, Reading
 
 VERSION_SIZE = 12
 _FORM = b"RFB 000.000\n"  # each zero is a digit
+_DIGITS_AS_ZERO = bytes.maketrans(b"0123456789", b"0000000000")
 _PATTERN = re.compile(rb"RFB ([0-9]{3})\.([0-9]{3})\n")
 
 
@@ -65,17 +66,14 @@ def read_version(reader: Reader) -> Reading[Version]:
         EndOfStream: the peer closed without a byte.
         RemoteProtocolError: as `Version.parse`.
     """
-    if len(reader) >= VERSION_SIZE:
-        return Version.parse((yield from reader.take(VERSION_SIZE)))
     message = b""
     while len(message) < VERSION_SIZE:
         try:
-            message += yield from reader.take(1)
+            message += yield from reader.take_some(VERSION_SIZE - len(message))
         except EndOfStream:
             if message:
                 Version.parse(message)  # raises: it is too short
             raise
-        due = _FORM[len(message) - 1 : len(message)]
-        if not (message[-1:].isdigit() if due == b"0" else message[-1:] == due):
-            Version.parse(message + reader.unread()[: VERSION_SIZE - len(message)])  # raises, and shows what there is
+        if not _FORM.startswith(message.translate(_DIGITS_AS_ZERO)):
+            Version.parse(message)  # raises, and shows what there is
     return Version.parse(message)

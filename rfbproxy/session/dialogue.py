@@ -47,9 +47,9 @@ class Dialogue:
         Raises:
             RemoteProtocolError: the peer broke its protocol; what the machine had to say to that is sent.
         """
+        self.flush()
+        self._events += self._machine.events()
         while True:
-            self.flush()
-            self._events += self._machine.events()
             if not self._events:
                 await self._listen()
                 continue
@@ -90,6 +90,8 @@ class Dialogue:
         self.silent_inside = True
         await self._stream.start_tls(self._tls(due))
         self._machine.tls_started()
+        self.flush()
+        self._events += self._machine.events()
 
     def flush(self) -> None:
         """Send what the machine owes."""
