@@ -2,29 +2,30 @@
 
 from time import monotonic
 
-ALONE_SIZE = 2 * 1024 * 1024  # bytes of a turn in bulk while no other session has turns: the fewer, the less each costs
-SHARED_SIZE = 256 * 1024  # bytes while others have some, too: they wait for 0.1 ms
-CALM_S = 0.5  # without a turn of another session, until one is alone
+ALONE_SIZE = 2 * 1024 * 1024  # bytes of a turn in bulk if nobody waits: the fewer turns, the less each byte costs
+SHARED_SIZE = 128 * 1024  # bytes while another session has little turns, as somebody types there: 0.1 ms
+CALM_S = 0.1  # since the last little turn of another session, until nobody waits
 
 
 class Attention:
-    """Knows whether turns go to one session alone, or to several."""
+    """Knows when sessions have had little turns, of which each is waited for. Sessions are told apart by a number."""
 
-    __slots__ = ("_moved", "_session")
+    __slots__ = ("_at", "_before", "_session")
 
     def __init__(self) -> None:
-        self._session = 0
-        self._moved = 0.0  # when it went from one session to another
+        self._session = 0  # the last one
+        self._at = self._before = -CALM_S  # when it had its last one, and when another had
 
-    def turn_to(self, session: int) -> None:
-        """A session, by a number of its own, has its turn."""
+    def little_turn(self, session: int) -> None:
+        """A session has one."""
         if session != self._session:
-            self._session = session
-            self._moved = monotonic()
+            self._session, self._before = session, self._at
+        self._at = monotonic()
 
-    def turn_size(self) -> int:
-        """How many bytes the session that has its turn may move in it."""
-        return ALONE_SIZE if monotonic() - self._moved > CALM_S else SHARED_SIZE
+    def bulk_size(self, session: int) -> int:
+        """How many bytes a session may move in a turn of bulk."""
+        waited_for = self._before if session == self._session else self._at
+        return SHARED_SIZE if monotonic() - waited_for < CALM_S else ALONE_SIZE
 
 
 attention = Attention()

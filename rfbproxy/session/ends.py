@@ -112,7 +112,6 @@ class End:
 
     def doRead(self) -> Any:
         """Read and pass on: once, but in bulk, where each turn costs, as much as other sessions can wait for."""
-        attention.turn_to(id(self._pump))
         try:
             self._read()
         except BlockingIOError:
@@ -238,9 +237,10 @@ class OpenEnd(End):
 
     def _read(self) -> None:
         if not self._is_bulk:
+            attention.little_turn(id(self._pump))
             self._is_bulk = self._move(READ_SIZE) == READ_SIZE
             return
-        left = attention.turn_size()
+        left = attention.bulk_size(id(self._pump))
         while left and not self._paused and not self._pump.over:
             size = self._move(min(left, PIPE_SIZE))
             self._is_bulk = size >= BULK_LEAST
@@ -279,6 +279,7 @@ class WatchedEnd(End):
     __slots__ = ()
 
     def _read(self) -> None:
+        attention.little_turn(id(self._pump))
         data = self._socket.recv(READ_SIZE)
         if data:
             self._pass_on(data)
@@ -308,6 +309,7 @@ class FramedEnd(WatchedEnd):
         self._room = _frames_buffer
 
     def _read(self) -> None:
+        attention.little_turn(id(self._pump))
         size = self._socket.recv_into(self._room)
         if not size:
             self._pump.give_back()

@@ -4,6 +4,7 @@ import pytest
 
 from rfbproxy.session import attention
 from rfbproxy.session.attention import ALONE_SIZE, CALM_S, SHARED_SIZE, Attention
+from rfbproxy.session.pipes import SIZE as PIPE_SIZE
 
 
 @pytest.fixture
@@ -14,27 +15,36 @@ def time(monkeypatch):
     return now
 
 
-def test_a_session_is_alone_once_no_other_has_had_a_turn_for_a_while(time):
+def test_nobody_waits_at_first(time):
+    assert Attention().bulk_size(1) == ALONE_SIZE
+
+
+def test_a_little_turn_of_another_session_makes_turns_short_for_a_while(time):
     paid = Attention()
-    paid.turn_to(1)
-    assert paid.turn_size() == SHARED_SIZE
+    paid.little_turn(2)
+    assert paid.bulk_size(1) == SHARED_SIZE
     time[0] += CALM_S + 0.01
-    paid.turn_to(1)
-    assert paid.turn_size() == ALONE_SIZE
+    assert paid.bulk_size(1) == ALONE_SIZE
 
 
-def test_a_turn_of_another_session_ends_that_for_both(time):
+def test_ones_own_little_turns_do_not(time):
     paid = Attention()
-    paid.turn_to(1)
-    time[0] += 10
-    paid.turn_to(2)
-    assert paid.turn_size() == SHARED_SIZE
-    paid.turn_to(1)
-    assert paid.turn_size() == SHARED_SIZE
+    paid.little_turn(1)
+    assert paid.bulk_size(1) == ALONE_SIZE
+
+
+def test_ones_own_little_turns_do_not_hide_those_of_another(time):
+    paid = Attention()
+    paid.little_turn(2)
+    for _ in range(3):
+        paid.little_turn(1)
+        assert paid.bulk_size(1) == SHARED_SIZE
+    time[0] += CALM_S + 0.01
+    paid.little_turn(1)
+    assert paid.bulk_size(1) == ALONE_SIZE
+    assert paid.bulk_size(2) == SHARED_SIZE
 
 
 def test_a_long_turn_is_whole_pipes():
-    from rfbproxy.session.pipes import SIZE
-
-    assert ALONE_SIZE % SIZE == 0
-    assert SHARED_SIZE < SIZE
+    assert ALONE_SIZE % PIPE_SIZE == 0
+    assert SHARED_SIZE < PIPE_SIZE

@@ -152,11 +152,14 @@ def test_many_bytes_are_spliced_and_few_are_read(world, bulk, monkeypatch):
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_turn_of_bulk_is_short_while_others_have_turns(world, bulk, monkeypatch, shared):
+def test_a_turn_of_bulk_is_short_while_somebody_types_elsewhere(world, bulk, monkeypatch, shared):
     monkeypatch.setattr(attention, "CALM_S", 1000.0 if shared else 0.0)
+    typing = Session(world)
     asked = []
     fill = pipes.Pipe.fill
     monkeypatch.setattr(pipes.Pipe, "fill", lambda pipe, fd, most: asked.append(most) or fill(pipe, fd, most))
+    typing.client.say(b"key")
+    world.until(lambda: typing.target.heard, "the key")
     sessions = Session(world), Session(world)
     for session in sessions:
         session.target.say(BIG)
