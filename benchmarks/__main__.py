@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks import page
 from benchmarks.measuring import Figures, Play
 from benchmarks.peers import Peer, check_load_generator
-from benchmarks.processes import BenchmarkError, file_limit, processors
+from benchmarks.processes import LAST, BenchmarkError, file_limit, processors
 from benchmarks.scenes import PEERS, SCENES, Scene
 from benchmarks.tables import Rounds
 
@@ -82,7 +82,7 @@ class Bench:
         folder = Path(tempfile.mkdtemp(prefix="bench-"))
         load = scene.quick if self._quick else scene.load
         try:
-            with processors(1) if scene.on_one_processor else nullcontext():
+            with processors(LAST) if scene.on_one_processor else nullcontext():
                 figures = scene.measure(Play(peer, folder, load, way=scene.way, tls=scene.tls))
         except BenchmarkError as error:
             raise BenchmarkError(f"{error} (what was written is in {folder})") from error

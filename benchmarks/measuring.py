@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import Peer
-from benchmarks.processes import BenchmarkError, file_limit, pss_kib, rss_kib
+from benchmarks.processes import ALL_BUT_LAST, BenchmarkError, file_limit, first, processors, pss_kib, rss_kib
 from benchmarks.stage import Load, Stage, on_stage
 
 SETTLING_S = 0.5  # before memory is looked at
@@ -95,8 +95,12 @@ class Play:
         return {"p50_us": result["p50_us"], "p99_us": result["p99_us"]}
 
     def keystrokes_beside_flood(self, flood: Load) -> Figures:
-        """Keys first alone, then while another session of the process is flooded, each with a target of its own."""
-        with self.stage(self.load, flood) as stage:
+        """Keys first alone, then while another session of the process is flooded, each with a target of its own.
+
+        The keys have a processor of their own, and they and the peer run before all others: else it is the processes'
+        waiting for processors that is measured.
+        """
+        with first(), processors(ALL_BUT_LAST), self.stage(self.load, flood) as stage:
             alone, _ = self._run(stage)
             flooded = stage.client(flood, stage.running.routes[1])
             flooded.begin()

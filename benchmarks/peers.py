@@ -141,13 +141,17 @@ class Haproxy(Proxy):
 
     def _prepare(self, folder: Path, port: int, targets: Sequence[int], *, way: str, tls: bool) -> Sequence[Route]:
         inside = f" ssl crt {folder}/both.pem" if tls else ""
+        ports = [port, *(free_port() for _ in targets[1:])]
         (folder / "haproxy.cfg").write_text(
             f"global\n  maxconn {min(5000, file_limit() // 3)}\n  nbthread 1\n"
             "defaults\n  mode tcp\n  timeout connect 10s\n  timeout client 10m\n  timeout server 10m\n"
-            f"listen consoles\n  bind 127.0.0.1:{port}{inside}\n  {self._options}\n"
-            f"  server target 127.0.0.1:{targets[0]}\n"
+            + "".join(
+                f"listen consoles{own}\n  bind 127.0.0.1:{own}{inside}\n  {self._options}\n"
+                f"  server target 127.0.0.1:{target}\n"
+                for own, target in zip(ports, targets, strict=True)
+            )
         )
-        return [Route(port, "raw", tls)]
+        return [Route(own, "raw", tls) for own in ports]
 
     def _command(self, folder: Path, port: int, targets: Sequence[int], *, tls: bool) -> Sequence[str | Path]:
         return [found("haproxy") or "", "-db", "-f", folder / "haproxy.cfg"]

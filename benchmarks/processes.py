@@ -17,6 +17,8 @@ from pathlib import Path
 PATIENCE_S = 60.0  # for a program to say what it should, whatever the machine is busy with
 _PORTS = range(20000, 32000)  # below those that Linux gives to outgoing connections
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PROCESSORS = sorted(os.sched_getaffinity(0))
+LAST, ALL_BUT_LAST = slice(-1, None), slice(0, -1)  # of the processors
 
 
 class BenchmarkError(Exception):
@@ -40,14 +42,28 @@ def file_limit() -> int:
 
 
 @contextmanager
-def processors(count: int) -> Iterator[None]:
-    """Programs started meanwhile share so many processors."""
-    all_of_them = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(all_of_them)[-count:])
+def processors(part: slice) -> Iterator[None]:
+    """Programs started meanwhile share that part of the processors."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, _PROCESSORS[part] or _PROCESSORS)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, all_of_them)
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def first() -> Iterator[None]:
+    """Programs started meanwhile run before all others (sched(7)); only root may let them."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 class Program:
@@ -56,6 +72,7 @@ class Program:
     Args:
         log: where its errors go, and its output unless it `talks`.
         talks: whether its output and input are for `line` and `go_on`.
+        yields: whether those that are `first` go before it.
     """
 
     def __init__(
@@ -64,6 +81,7 @@ class Program:
         log: Path,
         *,
         talks: bool = False,
+        yields: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = Path(command[0]).name
@@ -81,6 +99,8 @@ class Program:
                 start_new_session=True,
             )
         self.pid = self.process.pid
+        if yields:
+            os.sched_setscheduler(self.pid, os.SCHED_OTHER, os.sched_param(0))
         self._heard = b""
 
     def line(self, timeout_s: float = PATIENCE_S) -> str:

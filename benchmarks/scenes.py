@@ -60,9 +60,10 @@ _SHORT_DOWN = Load("down", amount=_GB // 2)
 _PAINT = Load("paint", sessions=50, seconds=5)
 _KEYS = Load("keys", amount=20_000, seconds=3)
 _BUSY_KEYS = Load("keys", amount=100_000, seconds=4)
+_APART_KEYS = replace(_BUSY_KEYS, apart=True)
 _CONNECT = Load("connect", sessions=8, amount=10_000, seconds=3)
 _IDLE = Load("idle", sessions=400)
-_FLOOD = Load("down", amount=1000 * _GB)
+_FLOOD = Load("down", amount=1000 * _GB, yields=True)
 
 
 SCENES = (
@@ -87,8 +88,8 @@ SCENES = (
     Scene("keys-tls", "Keystroke there and back in TLS", ("websockify", "haproxy", PRODUCT),
           _KEYS, replace(_KEYS, seconds=1), Play.keystrokes, tls=True,
           on_one_processor=True),
-    Scene("fair", "Keystroke there and back, beside a flooded session", (PRODUCT,),
-          _BUSY_KEYS, replace(_BUSY_KEYS, seconds=1), lambda play: play.keystrokes_beside_flood(_FLOOD)),
+    Scene("fair", "Keystroke there and back, beside a flooded session", ("direct", "haproxy", PRODUCT),
+          _APART_KEYS, replace(_APART_KEYS, seconds=1), lambda play: play.keystrokes_beside_flood(_FLOOD)),
     Scene("connect", "Visits, eight at a time", _MANY, _CONNECT, replace(_CONNECT, seconds=1), Play.visits),
     Scene("connect-xvp", "Visits by CONNECT, eight at a time", ("websockify", "haproxy", PRODUCT, WORKERS),
           _CONNECT, replace(_CONNECT, seconds=1), Play.visits, way="connect"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import LOAD, Peer, Route, Running
-from benchmarks.processes import BenchmarkError, Program, cpu_s
+from benchmarks.processes import LAST, BenchmarkError, Program, cpu_s, processors
 
 RUN_LIMIT_S = 60.0
 
@@ -21,12 +21,16 @@ class Load:
 
     Attributes:
         amount: bytes in all, messages, keys or visits.
+        apart: whether both of its ends have the last processor.
+        yields: whether the peer, and other loads, go before it.
     """
 
     word: str
     sessions: int = 1
     amount: int = 0
     seconds: float = RUN_LIMIT_S
+    apart: bool = False
+    yields: bool = False
 
     @property
     def arguments(self) -> list[str]:
@@ -44,12 +48,12 @@ class Stage:
 
     def target(self, load: Load) -> int:
         """Start a target; its port."""
-        return int(self._start(["target", *load.arguments], {}).line())
+        return int(self._start(load, ["target", *load.arguments], {}).line())
 
     def client(self, load: Load, route: Route) -> Client:
         """Start the client's side and wait until its sessions are open."""
         words = ["client", *load.arguments, "-p", str(route.port), "-w", route.way, *(["-t"] if route.tls else [])]
-        client = Client(self._start(words, {"LOAD_PATH": route.path}))
+        client = Client(self._start(load, words, {"LOAD_PATH": route.path}))
         client.wait()
         return client
 
@@ -62,8 +66,10 @@ class Stage:
         """CPU seconds of the peer until now."""
         return 0.0 if self.pid is None else cpu_s(self.pid)
 
-    def _start(self, words: Sequence[str], environment: Mapping[str, str]) -> Program:
-        program = Program([LOAD, *words], self._folder / "load.log", talks=True, environment=environment)
+    def _start(self, load: Load, words: Sequence[str], environment: Mapping[str, str]) -> Program:
+        log = self._folder / "load.log"
+        with processors(LAST) if load.apart else nullcontext():
+            program = Program([LOAD, *words], log, talks=True, yields=load.yields, environment=environment)
         self._stack.callback(program.stop)
         return program
 

@@ -203,6 +203,7 @@ def test_the_law_is_held_over_every_module():
         "heartbeat.py",
         "importing.py",
         "purging.py",
+        "reactor.py",
         "readiness.py",
         "renewal.py",
         "serving.py",

@@ -90,7 +90,7 @@ class ClientMessageFilter:
                 `data_to_send`.
         """
         if data and not self._held:
-            if not self._body_left and self._whole.get(data[0]) == len(data):
+            if not self._body_left and self._short_messages(data, 0) == len(data):
                 return data
             if self._passes and len(data) <= self._body_left:
                 self._body_left -= len(data)
@@ -123,7 +123,7 @@ class ClientMessageFilter:
             if self._passes:
                 self._owed += piece
             return len(piece)
-        if run := self._short_messages(start):
+        if run := self._short_messages(self._held, start):
             self._owed += self._held[start : start + run]
             return run
         if start < len(self._held) and (unseen := self._unseen(self._held[start])):
@@ -137,10 +137,10 @@ class ClientMessageFilter:
                 self._owed += self._filter_encodings(head) if head[0] == ClientMessage.SET_ENCODINGS else head
         return len(head)
 
-    def _short_messages(self, start: int) -> int:
+    def _short_messages(self, data: bytes | bytearray, start: int) -> int:
         """How many bytes are whole messages of fixed length that nobody judges: most of what a viewer sends."""
-        held, whole, end = self._held, self._whole, start
-        while end < len(held) and (size := whole.get(held[end])) and end + size <= len(held):
+        whole, end, limit = self._whole, start, len(data)
+        while end < limit and (size := whole.get(data[end])) and end + size <= limit:
             end += size
         return end - start
 

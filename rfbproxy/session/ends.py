@@ -11,7 +11,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from rfbproxy.loan import Framed, Loan
+from rfbproxy.session.attention import attention
 from rfbproxy.session.flow import Flow
+from rfbproxy.session.pipes import SIZE as PIPE_SIZE
 from rfbproxy.session.pipes import Pipe, pipes
 from rfbproxy.websocket import WebSocketError, header
 
@@ -109,7 +111,7 @@ class End:
     # Reading
 
     def doRead(self) -> Any:
-        """Read once and pass on; a turn moves no more, so that other sessions have theirs."""
+        """Read and pass on: once, but in bulk, where each turn costs, as much as other sessions can wait for."""
         try:
             self._read()
         except BlockingIOError:
@@ -234,24 +236,35 @@ class OpenEnd(End):
         self._is_bulk = False
 
     def _read(self) -> None:
+        if not self._is_bulk:
+            attention.little_turn(id(self._pump))
+            self._is_bulk = self._move(READ_SIZE) == READ_SIZE
+            return
+        left = attention.bulk_size(id(self._pump))
+        while left and not self._paused and not self._pump.over:
+            size = self._move(min(left, PIPE_SIZE))
+            self._is_bulk = size >= BULK_LEAST
+            left = left - size if size == PIPE_SIZE else 0  # where it got less, it has got all
+
+    def _move(self, most: int) -> int:
+        """Pass on up to `most` bytes; says how many, 0 at the stream's end."""
         pipe = pipes.take() if self._is_bulk else None
-        size = self._copy() if pipe is None else self._splice(pipe)
+        size = self._copy(_buffer[:most]) if pipe is None else self._splice(pipe, most)
         self._flow.relayed += size
-        self._is_bulk = size >= (BULK_LEAST if self._is_bulk else READ_SIZE)
         if not size:
             self._pump.give_back()
-
-    def _copy(self) -> int:
-        buffer = _buffer if self._is_bulk else _short_buffer
-        size = self._socket.recv_into(buffer)
-        if size:
-            self._other.send(buffer[:size])
         return size
 
-    def _splice(self, pipe: Pipe) -> int:
+    def _copy(self, room: memoryview) -> int:
+        size = self._socket.recv_into(room)
+        if size:
+            self._other.send(room[:size])
+        return size
+
+    def _splice(self, pipe: Pipe, most: int) -> int:
         size = 0
         try:
-            size = pipe.fill(self.fileno())
+            size = pipe.fill(self.fileno(), most)
         finally:
             if not size:
                 pipes.put_back(pipe)
@@ -266,6 +279,7 @@ class WatchedEnd(End):
     __slots__ = ()
 
     def _read(self) -> None:
+        attention.little_turn(id(self._pump))
         data = self._socket.recv(READ_SIZE)
         if data:
             self._pass_on(data)
@@ -295,6 +309,7 @@ class FramedEnd(WatchedEnd):
         self._room = _frames_buffer
 
     def _read(self) -> None:
+        attention.little_turn(id(self._pump))
         size = self._socket.recv_into(self._room)
         if not size:
             self._pump.give_back()

@@ -21,9 +21,9 @@ class Pipe(NamedTuple):
     reading: int
     writing: int
 
-    def fill(self, descriptor: int) -> int:
-        """Move what a socket has received into the pipe; says how many bytes, 0 at the stream's end."""
-        return os.splice(descriptor, self.writing, SIZE, flags=_FLAGS or 0)
+    def fill(self, descriptor: int, most: int) -> int:
+        """Move up to `most` bytes that a socket has received into the pipe; says how many, 0 at the stream's end."""
+        return os.splice(descriptor, self.writing, min(most, SIZE), flags=_FLAGS or 0)
 
     def empty(self, descriptor: int, size: int) -> int:
         """Send `size` bytes of the pipe, or as many as the socket takes; says how many."""

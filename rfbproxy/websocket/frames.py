@@ -80,6 +80,8 @@ class FrameReader:
         Raises:
             WebSocketError: the client broke RFC 6455; the payload before that is in the error, if it is wanted.
         """
+        if self._is_one_short(data):
+            return [xor(bytes(data[6:]), (bytes(data[2:6]) * 32)[: len(data) - 6])]
         pieces: list[memoryview | bytes] = []
         at, end = 0, len(data)
         try:
@@ -96,6 +98,18 @@ class FrameReader:
             error.before = pieces
             raise
         return pieces
+
+    def _is_one_short(self, data: memoryview) -> bool:
+        """Whether this is one whole message of one short frame, and nothing before it is left: somebody types."""
+        return (
+            6 < len(data) < 6 + 126
+            and data[0] == _WHOLE
+            and data[1] == _MASKED + len(data) - 6
+            and not self._left
+            and not self._partial
+            and self._message is None
+            and not self.finished
+        )
 
     def _take_short(self, data: memoryview, at: int, pieces: list[memoryview | bytes]) -> int:
         """Take whole messages of one short frame that follow each other; gives where they end, 0: there is none.

@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.reasons import CloseReason, Refused
-from rfbproxy.session import ends, pipes
+from rfbproxy.session import attention, ends, pipes
 from rfbproxy.transport import TransportStream
 from tests.client.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close_frame, closing, frame
 from tests.session.wires import FAMILIES, WAYS, Session, World
@@ -31,7 +31,9 @@ REACTORS = [SelectReactor, PollReactor, asyncio_reactor]
 with contextlib.suppress(ImportError):
     from twisted.internet.epollreactor import EPollReactor
 
-    REACTORS.insert(0, EPollReactor)
+    from rfbproxy.reactor import Reactor
+
+    REACTORS[:0] = [Reactor, EPollReactor]
 
 
 @pytest.fixture(params=REACTORS, ids=lambda kind: kind.__name__)
@@ -132,8 +134,8 @@ def test_bulk_goes_through_byte_by_byte(world, bulk, way, family):
 
 def test_many_bytes_are_spliced_and_few_are_read(world, bulk, monkeypatch):
     moved = []
-    monkeypatch.setattr(pipes.Pipe, "fill", lambda pipe, fd: moved.append(fill(pipe, fd)) or moved[-1])
-    fill = pipes.os.splice and (lambda pipe, fd: os.splice(fd, pipe.writing, pipes.SIZE, flags=pipes._FLAGS))
+    fill = pipes.Pipe.fill
+    monkeypatch.setattr(pipes.Pipe, "fill", lambda *of: moved.append(fill(*of)) or moved[-1])
     session = Session(world)
     session.target.say(b"few")
     world.until(lambda: session.client.heard, "few")
@@ -147,6 +149,25 @@ def test_many_bytes_are_spliced_and_few_are_read(world, bulk, monkeypatch):
         session.target.say(b"few again")
         world.until(lambda before=before: len(session.client.heard) == before + 9, "few")
     assert len(moved) <= count + 1, "the first few find it out"
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_turn_of_bulk_is_short_while_somebody_types_elsewhere(world, bulk, monkeypatch, shared):
+    monkeypatch.setattr(attention, "CALM_S", 1000.0 if shared else 0.0)
+    typing = Session(world)
+    asked = []
+    fill = pipes.Pipe.fill
+    monkeypatch.setattr(pipes.Pipe, "fill", lambda pipe, fd, most: asked.append(most) or fill(pipe, fd, most))
+    typing.client.say(b"key")
+    world.until(lambda: typing.target.heard, "the key")
+    sessions = Session(world), Session(world)
+    for session in sessions:
+        session.target.say(BIG)
+    world.until(lambda: all(len(session.client.heard) == len(BIG) for session in sessions), "all of it")
+    if bulk == "spliced":
+        assert set(asked) == {attention.SHARED_SIZE if shared else pipes.SIZE}
+    for session in sessions:
+        assert session.client.heard == BIG
 
 
 def test_large_and_small_frames_of_the_client(world):

@@ -1,0 +1,42 @@
+"""Twisted's reactor for epoll, which does less for each event.
+
+The original opens a logging context around each, which only `twisted.python.log` knows, and looks twice at what it is
+told. With small messages that is a quarter of what an event costs.
+"""
+
+from select import EPOLLIN
+
+from twisted.internet import main
+from twisted.internet.epollreactor import EPollReactor
+from twisted.logger import Logger
+
+_log = Logger()
+
+
+class Reactor(EPollReactor):
+    """The same, but that log lines do not say whose event it was."""
+
+    def doPoll(self, timeout: float | None) -> None:
+        """Wait for events, for so many seconds or for ever, and let each have what it is for."""
+        events = self._poller.poll(-1 if timeout is None else timeout, len(self._selectables))
+        for descriptor, event in events:
+            selectable = self._selectables.get(descriptor)
+            if selectable is None:  # since an earlier event
+                continue
+            if event != EPOLLIN:
+                self._doReadOrWrite(selectable, descriptor, event)
+                continue
+            try:
+                why = selectable.doRead()
+            except BaseException as error:
+                _log.failure("{selectable} failed to read", selectable=selectable)
+                why = error
+            if why:
+                self._disconnectSelectable(selectable, why, True)
+
+    doIteration = doPoll
+
+
+def install() -> None:
+    """Be this process's reactor."""
+    main.installReactor(Reactor())
