@@ -10,6 +10,8 @@ from twisted.internet import main
 from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import Logger
 
+_USED = ("_poller", "_selectables", "_doReadOrWrite", "_disconnectSelectable")  # which is not public
+
 _log = Logger()
 
 
@@ -38,5 +40,6 @@ class Reactor(EPollReactor):
 
 
 def install() -> None:
-    """Be this process's reactor."""
-    main.installReactor(Reactor())
+    """Be this process's reactor; where Twisted's has another inside than from 24.7 to 26.10, that is."""
+    reactor = Reactor()
+    main.installReactor(reactor if all(hasattr(reactor, name) for name in _USED) else EPollReactor())

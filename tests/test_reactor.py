@@ -112,8 +112,18 @@ def test_the_end_of_a_peer_ends(reactor, pair):
     assert one.lost.check(type(main.CONNECTION_DONE))
 
 
-def test_the_service_runs_in_it():
-    program = "from rfbproxy import under_twistd; under_twistd._choose_reactor()\n"
-    program += "from twisted.internet import reactor; print(type(reactor).__module__)"
-    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)
-    assert ran.stdout == b"rfbproxy.reactor\n"
+@pytest.mark.parametrize(
+    ("changed", "module"),
+    [("", "rfbproxy.reactor"), ("reactor._USED += ('renamed',)", "twisted.internet.epollreactor")],
+    ids=["as it was", "changed"],
+)
+def test_the_service_runs_in_it_unless_twisted_has_changed(changed, module):
+    program = (
+        "from rfbproxy import reactor, under_twistd\n"
+        f"{changed}\n"
+        "under_twistd._choose_reactor()\n"
+        "from twisted.internet import reactor\n"
+        "print(type(reactor).__module__)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60, text=True)
+    assert ran.stdout.strip() == module
