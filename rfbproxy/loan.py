@@ -9,6 +9,7 @@ from socket import socket
 from typing import Any
 from typing import Protocol as Interface
 
+from OpenSSL import SSL
 from twisted.internet.interfaces import IPullProducer, IPushProducer, IReactorFDSet, ITransport
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
@@ -70,7 +71,6 @@ class Loan:
         transport: the real one.
         producer: is told when the socket takes no more, and when it does again.
         framed: the stream, if what it sends and receives is in frames.
-        tls: what reads and makes the records that are on the socket; None: it has bare bytes.
         borrower: set by whoever has the socket.
     """
 
@@ -83,7 +83,6 @@ class Loan:
         "producer",
         "reactor",
         "socket",
-        "tls",
         "transport",
     )
     borrower: Borrower
@@ -93,7 +92,6 @@ class Loan:
         self.producer: Any = wire.producer if layer is None else layer.producer  # an IPushProducer
         self.reactor: IReactorFDSet = wire.reactor
         self.socket: socket = wire.socket
-        self.tls = None if layer is None else layer.connection
         self.framed = framed
         self._lender = lender
         self._layer = layer
@@ -103,6 +101,11 @@ class Loan:
         transport.unregisterProducer()
         transport.registerProducer(self, True)
         lender.transport = self
+
+    @property
+    def tls(self) -> SSL.Connection | None:
+        """What reads and makes the records that are on the socket; None: it has bare bytes."""
+        return None if self._layer is None else self._layer.connection
 
     def end(self, owed: bytes = b"", *, paused: bool = False) -> None:
         """Put the socket back into its transport, and the transport into its place.

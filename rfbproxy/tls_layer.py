@@ -28,15 +28,19 @@ class TlsLayer:
 
     Attributes:
         wire: the transport that carries the records.
-        connection: OpenSSL's, of memory BIOs.
     """
 
-    __slots__ = ("_protocol", "connection", "wire")
+    __slots__ = ("_protocol", "wire")
 
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol  # a TLSMemoryBIOProtocol
         self.wire: Any = protocol.transport
-        self.connection: SSL.Connection = protocol.getHandle()
+
+    @property
+    def connection(self) -> SSL.Connection:
+        """OpenSSL's, of memory BIOs; Twisted lets it go, with all its memory, as soon as it is lost."""
+        connection: SSL.Connection = self._protocol.getHandle()
+        return connection
 
     @property
     def producer(self) -> Any:

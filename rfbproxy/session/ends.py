@@ -106,6 +106,7 @@ class End:
         if pipe is not None:
             owed += pipe.read(self._piped)
             pipes.put_back(pipe)
+        self._tls = None  # which holds much, and this may live until it is found as garbage
         self._loan.end(owed + self._late, paused=self._paused)
 
     def connectionLost(self, reason: Failure) -> None:

@@ -266,8 +266,10 @@ def test_pings_of_the_proxy_wait_for_the_end_of_a_frame(world, bulk):
 
 
 def test_a_client_that_is_not_heard_need_not_answer_pings(world):
-    session = Session(world, "websocket", ping_s=0.02)
+    session = Session(world, "websocket")
     block(session, "client")
+    session.client_stream._ping_interval_s = 0.02
+    session.client_stream._ping()
     assert not session.client_stream.reading
     world.until(lambda: len(session.client.frames) > 5, "some pings")
     assert not session.client_stream.lost

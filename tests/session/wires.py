@@ -283,7 +283,6 @@ class Session:
         target_filter=None,
         early=(b"", b""),
         client_ends=None,
-        ping_s=1000.0,
         started=True,
     ):
         self.world = world
@@ -295,7 +294,7 @@ class Session:
             target = TlsSocket(target, ssl.TLSVersion.TLSv1_3)
         self.client, self.target = Peer(client, way == "websocket"), Peer(target, False)
         self.client_stream = (
-            WebSocketStream(b"", ping_s, world.reactor) if way == "websocket" else RawStream(world.reactor)
+            WebSocketStream(b"", 1000.0, world.reactor) if way == "websocket" else RawStream(world.reactor)
         )
         self.target_stream = TransportStream(world.reactor)
         world.sessions.append(self)
