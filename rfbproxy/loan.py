@@ -9,11 +9,13 @@ from socket import socket
 from typing import Any
 from typing import Protocol as Interface
 
+from OpenSSL import SSL
 from twisted.internet.interfaces import IPullProducer, IPushProducer, IReactorFDSet, ITransport
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from rfbproxy.tls_layer import TlsLayer, layer_of
 from rfbproxy.websocket import FrameReader, WebSocketError
 
 
@@ -61,6 +63,10 @@ class Loan:
 
     It is the transport's producer, too, for that is told before the socket is closed, whoever closes it.
 
+    Args:
+        wire: the transport whose socket it is.
+        layer: the TLS between the two transports; None: they are the same.
+
     Attributes:
         transport: the real one.
         producer: is told when the socket takes no more, and when it does again.
@@ -68,28 +74,44 @@ class Loan:
         borrower: set by whoever has the socket.
     """
 
-    __slots__ = ("_lender", "borrower", "framed", "producer", "reactor", "socket", "transport")
+    __slots__ = (
+        "_layer",
+        "_lender",
+        "_wire",
+        "borrower",
+        "framed",
+        "producer",
+        "reactor",
+        "socket",
+        "transport",
+    )
     borrower: Borrower
 
-    def __init__(self, lender: Lender, framed: Framed | None) -> None:
-        transport: Connection = lender.transport
-        self.transport = transport
-        self.producer: Any = transport.producer  # an IPushProducer
-        self.reactor: IReactorFDSet = transport.reactor
-        self.socket: socket = transport.getHandle()
+    def __init__(self, lender: Lender, framed: Framed | None, wire: Connection, layer: TlsLayer | None) -> None:
+        transport = self.transport = lender.transport
+        self.producer: Any = wire.producer if layer is None else layer.producer  # an IPushProducer
+        self.reactor: IReactorFDSet = wire.reactor
+        self.socket: socket = wire.socket
         self.framed = framed
         self._lender = lender
-        transport.stopReading()
-        transport.stopWriting()
+        self._layer = layer
+        self._wire = wire
+        wire.stopReading()
+        wire.stopWriting()
         transport.unregisterProducer()
         transport.registerProducer(self, True)
         lender.transport = self
+
+    @property
+    def tls(self) -> SSL.Connection | None:
+        """What reads and makes the records that are on the socket; None: it has bare bytes."""
+        return None if self._layer is None else self._layer.connection
 
     def end(self, owed: bytes = b"", *, paused: bool = False) -> None:
         """Put the socket back into its transport, and the transport into its place.
 
         Args:
-            owed: what the borrower has not sent yet.
+            owed: what the borrower has not sent yet, as it is on the socket.
             paused: whether the transport is to read only once it is told to.
         """
         transport = self._lender.transport = self.transport
@@ -98,13 +120,18 @@ class Loan:
         if not paused:
             transport.resumeProducing()
         if owed:
-            transport.write(owed)
-            if not transport.producerPaused:
+            self._wire.write(owed)
+            if not self._wire.producerPaused:
                 self.producer.resumeProducing()
 
     def lost(self, reason: Failure) -> None:
         """Tell the transport, which has its socket again, what the borrower has seen: the connection is lost."""
-        self.transport.connectionLost(reason)
+        self._wire.connectionLost(reason)
+
+    def failed(self, failure: Failure) -> None:
+        """Tell the transport, which has its socket again, what the borrower has heard from `tls`: it is over."""
+        if self._layer is not None:
+            self._layer.fail(failure)
 
     def write(self, data: bytes) -> None:
         """See `ITransport`."""
@@ -122,7 +149,7 @@ class Loan:
         """See `IPushProducer`: the transport is about to close the socket."""
         self.borrower.give_back()
 
-    def recalled(self) -> Connection:
+    def recalled(self) -> Any:
         """The transport, which has its socket again."""
         self.borrower.give_back()
         return self.transport
@@ -145,16 +172,31 @@ class Loan:
 
 
 def has_socket(transport: ITransport | None) -> bool:
-    """Whether it is a socket without TLS, in a reactor of descriptors."""
-    return isinstance(transport, Connection) and not transport.TLS and IReactorFDSet.providedBy(transport.reactor)
+    """Whether it has a socket in a reactor of descriptors, be it in clear or inside TLS."""
+    return _socket_under(transport) is not None
 
 
 def lend(lender: Lender, framed: Framed | None = None) -> Loan | None:
     """Lend a protocol's socket; None while its transport owes bytes that the kernel does not take, or ends."""
-    transport = lender.transport
-    if not transport.connected or transport.disconnecting or not _is_emptied(transport):
+    found = _socket_under(lender.transport)
+    if found is None:
         return None
-    return Loan(lender, framed)
+    wire, layer = found
+    if not wire.connected or wire.disconnecting or (layer is not None and not layer.is_still()):
+        return None
+    return Loan(lender, framed, wire, layer) if _is_emptied(wire) else None
+
+
+def _socket_under(transport: Any) -> tuple[Connection, TlsLayer | None] | None:
+    """The transport that has the socket, and the TLS around it."""
+    layer = layer_of(transport)
+    if layer is not None:
+        wire = layer.wire
+    elif isinstance(transport, Connection) and not transport.TLS:
+        wire = transport
+    else:
+        return None
+    return (wire, layer) if IReactorFDSet.providedBy(wire.reactor) else None
 
 
 def _is_emptied(transport: Connection) -> bool:

@@ -23,6 +23,8 @@ VERSIONS = {
     "tlsv1_3": SSL.TLS1_3_VERSION,
 }
 
+_PARTIAL_WRITE = 1  # SSL_MODE_ENABLE_PARTIAL_WRITE of ssl.h, which pyOpenSSL sets
+
 _log = Logger()
 
 
@@ -66,10 +68,15 @@ class FollowedContext:
 
 
 def make_context(method: int) -> SSL.Context:
-    """A context of one side, without what neither side should do; its idle connections keep no buffers (32 KiB)."""
+    """A context of one side, without what neither side should do.
+
+    Its idle connections keep no buffers (32 KiB), and take all that they are given to send at once.
+    """
     context = SSL.Context(method)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    if hasattr(context, "clear_mode"):  # which pyOpenSSL 24.3 has not
+        context.clear_mode(_PARTIAL_WRITE)
     return context
 
 

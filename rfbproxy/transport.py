@@ -121,7 +121,7 @@ class TransportStream(Stream):
 
     def abort(self) -> None:
         """See `Stream.abort`."""
-        if self.protocol.transport is not None:
+        if self.protocol.transport is not None and not self.lost:
             self.protocol.transport.abortConnection()  # type: ignore[attr-defined]
 
     def pause(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -54,8 +55,11 @@ class WebSocket:
         host: str = "127.0.0.1",
         version: int = 13,
         source: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.sock = socket.create_connection((host, port), TIMEOUT_S, source_address=source and (source, 0))
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
         named = {line.partition(":")[0].lower() for line in headers}
         lines = [
             f"GET {target} HTTP/1.1",
@@ -278,6 +282,24 @@ def rfb_server(sock: socket.socket, version: bytes = b"RFB 003.008\n") -> None:
             sock.sendall(b"\0\0\0\0")
     assert take(sock, 1) in (b"\0", b"\1")
     sock.sendall(SERVER_INIT)
+
+
+def secured_rfb_server(sock: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
+    """The same inside TLS with a certificate (VeNCrypt X509None); gives the inside."""
+    sock.sendall(b"RFB 003.008\n")
+    assert take(sock, 12) == b"RFB 003.008\n"
+    sock.sendall(b"\1\x13")  # one security type: VeNCrypt
+    assert take(sock, 1) == b"\x13"
+    sock.sendall(b"\0\2")  # VeNCrypt 0.2
+    assert take(sock, 2) == b"\0\2"
+    sock.sendall(b"\0\1" + struct.pack("!I", 260))  # accepted, one subtype: X509None
+    assert take(sock, 4) == struct.pack("!I", 260)
+    sock.sendall(b"\1")
+    inside = tls.wrap_socket(sock, server_side=True)
+    inside.sendall(b"\0\0\0\0")
+    assert take(inside, 1) in (b"\0", b"\1")
+    inside.sendall(SERVER_INIT)
+    return inside
 
 
 def cut_text(text: bytes) -> bytes:

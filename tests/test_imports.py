@@ -31,6 +31,7 @@ SHARED = (
     "rfbproxy.loan",
     "rfbproxy.prompt",
     "rfbproxy.tls",
+    "rfbproxy.tls_layer",
     "rfbproxy.file_stamp",
     "rfbproxy.x509_subject",
 )  # between client and target
@@ -153,7 +154,15 @@ def test_the_demo_knows_rfb_alone(module):
 @pytest.mark.parametrize(
     "module",
     those(
-        "stream.py", "loan.py", "prompt.py", "transport.py", "tls.py", "reasons.py", "file_stamp.py", "x509_subject.py"
+        "stream.py",
+        "loan.py",
+        "prompt.py",
+        "transport.py",
+        "tls.py",
+        "tls_layer.py",
+        "reasons.py",
+        "file_stamp.py",
+        "x509_subject.py",
     ),
 )
 def test_what_client_and_target_share_knows_neither(module):
@@ -229,6 +238,7 @@ def test_the_law_is_held_over_every_module():
         "prompt.py",
         "transport.py",
         "tls.py",
+        "tls_layer.py",
         "reasons.py",
         "file_stamp.py",
         "x509_subject.py",

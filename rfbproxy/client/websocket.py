@@ -188,7 +188,8 @@ class WebSocketStream(ClientStream, Protocol):
 
     def abort(self) -> None:
         """See `Stream.abort`."""
-        self.transport.abortConnection()
+        if not self.lost:
+            self.transport.abortConnection()
 
     def _say_close(self, frame: bytes) -> None:
         """Start or answer the closing handshake, once; the connection ends by itself if the client does not."""

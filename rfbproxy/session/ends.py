@@ -1,7 +1,7 @@
 """The two ends of a socket pump: each reads its socket for the other one, and sends what the other one has read."""
 
 from socket import MSG_MORE
-from typing import Any
+from typing import Any, cast
 from typing import Protocol as Interface
 
 from twisted.internet import main
@@ -20,11 +20,13 @@ from rfbproxy.websocket import WebSocketError, header
 READ_SIZE = 64 * 1024  # bytes; where a read gets as many, many come
 COPY_SIZE = 256 * 1024  # bytes of a turn in bulk without a pipe
 FRAMES_SIZE = 8 * 1024  # bytes of a turn whose frames are short, each of which costs time
+RECORDS_SIZE = READ_SIZE - 4  # bytes that with the head of their frame fill whole TLS records (RFC 8446 section 5.1)
 BULK_LEAST = 32 * 1024  # bytes; where a turn in bulk gets fewer, small reads cost less
 
-_buffer = memoryview(bytearray(COPY_SIZE))  # of whichever end has its turn; nothing stays in it
-_short_buffer = _buffer[:READ_SIZE]
-_frames_buffer = _buffer[:FRAMES_SIZE]
+buffer = memoryview(bytearray(COPY_SIZE))  # of whichever end has its turn; nothing stays in it
+_short_buffer = buffer[:READ_SIZE]
+_records_buffer = buffer[:RECORDS_SIZE]
+_frames_buffer = buffer[:FRAMES_SIZE]
 
 
 class Pump(Interface):
@@ -49,6 +51,7 @@ class End:
     """
 
     __slots__ = (
+        "_failure",
         "_flow",
         "_is_framed",
         "_late",
@@ -61,6 +64,7 @@ class End:
         "_pump",
         "_reactor",
         "_socket",
+        "_tls",
         "fileno",
     )
 
@@ -79,6 +83,8 @@ class End:
         self._pipe: Pipe | None = None  # whose bytes are owed after those
         self._piped = 0  # bytes in it
         self._late = b""  # owed after them
+        self._tls: Any = loan.tls  # which a `TlsEnd` has
+        self._failure: Failure | None = None  # of it: why nothing more can be read
 
     def logPrefix(self) -> str:
         """See `ILoggingContext`."""
@@ -100,6 +106,7 @@ class End:
         if pipe is not None:
             owed += pipe.read(self._piped)
             pipes.put_back(pipe)
+        self._tls = None  # which holds much, and this may live until it is found as garbage
         self._loan.end(owed + self._late, paused=self._paused)
 
     def connectionLost(self, reason: Failure) -> None:
@@ -123,6 +130,10 @@ class End:
     def _read(self) -> None:
         """Read what is there; raises `OSError` of this socket alone."""
         raise NotImplementedError
+
+    def _receive(self, room: memoryview) -> memoryview:
+        """Read from the socket as much as there is room for; nothing: it has ended."""
+        return room[: self._socket.recv_into(room)]
 
     def pauseProducing(self) -> None:
         """See `loan.Borrower`."""
@@ -226,6 +237,22 @@ class End:
         self._owed, self._late = self._late, b""
 
 
+class CopyingEnd(End):
+    """One whose bytes nobody looks at, and which are inside TLS here or at the other end."""
+
+    __slots__ = ()
+
+    def _read(self) -> None:
+        data = self._receive(_records_buffer)
+        if len(data) < BULK_LEAST:
+            attention.little_turn(id(self._pump))
+        self._flow.relayed += len(data)
+        if data:
+            self._other.send(data)
+        else:
+            self._pump.give_back()
+
+
 class OpenEnd(End):
     """One whose bytes nobody looks at: while many come, the kernel moves them by itself."""
 
@@ -249,7 +276,7 @@ class OpenEnd(End):
     def _move(self, most: int) -> int:
         """Pass on up to `most` bytes; says how many, 0 at the stream's end."""
         pipe = pipes.take() if self._is_bulk else None
-        size = self._copy(_buffer[:most]) if pipe is None else self._splice(pipe, most)
+        size = self._copy(buffer[:most]) if pipe is None else self._splice(pipe, most)
         self._flow.relayed += size
         if not size:
             self._pump.give_back()
@@ -280,9 +307,9 @@ class WatchedEnd(End):
 
     def _read(self) -> None:
         attention.little_turn(id(self._pump))
-        data = self._socket.recv(READ_SIZE)
+        data = self._receive(_short_buffer)
         if data:
-            self._pass_on(data)
+            self._pass_on(bytes(data))
         else:
             self._pump.give_back()
 
@@ -291,7 +318,7 @@ class WatchedEnd(End):
         passed = flow.filtered(data)  # in which may be what ends the relay
         if not passed:
             return
-        if self._pump.over:
+        if self._pump.over or flow.is_cut:
             flow.pass_on(passed)
         else:
             flow.relayed += len(passed)
@@ -303,20 +330,21 @@ class FramedEnd(WatchedEnd):
 
     __slots__ = ("_framed", "_room")
 
-    def __init__(self, pump: Pump, loan: Loan, flow: Flow, framed: Framed) -> None:
+    def __init__(self, pump: Pump, loan: Loan, flow: Flow) -> None:
         super().__init__(pump, loan, flow)
-        self._framed = framed
+        self._framed = cast(Framed, loan.framed)
         self._room = _frames_buffer
 
     def _read(self) -> None:
         attention.little_turn(id(self._pump))
-        size = self._socket.recv_into(self._room)
+        received = self._receive(self._room)
+        size = len(received)
         if not size:
             self._pump.give_back()
             return
         framed = self._framed
         try:
-            pieces = framed.frames.receive(_short_buffer[:size])
+            pieces = framed.frames.receive(received)
         except WebSocketError as error:
             self._pump.give_back()
             framed.received(error.before)
@@ -328,10 +356,3 @@ class FramedEnd(WatchedEnd):
             self._pass_on(data)
         if framed.frames.controls:
             framed.received(())
-
-
-def end_of(pump: Pump, loan: Loan, flow: Flow) -> End:
-    """The end that a loan and its flow need."""
-    if loan.framed is not None:
-        return FramedEnd(pump, loan, flow, loan.framed)
-    return WatchedEnd(pump, loan, flow) if flow.is_watched else OpenEnd(pump, loan, flow)

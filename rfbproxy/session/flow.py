@@ -68,6 +68,11 @@ class Flow:
         self.blocked = False
         self.ended = False
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the sink gets each message by itself."""
+        return False
+
     def start(self) -> None:
         """Take over from the handshake."""
         self._sink.feed_from(self)
@@ -137,6 +142,11 @@ class FilteredFlow(Flow):
         super().__init__(relay, source, sink)
         self._filter = message_filter
         self._ends = ends
+
+    @property
+    def is_cut(self) -> bool:
+        """See `Flow.is_cut`."""
+        return self._ends is not None
 
     def filtered(self, data: bytes) -> bytes:
         """See `Flow.filtered`; a source that breaks its protocol ends the relay, after what it said before that."""

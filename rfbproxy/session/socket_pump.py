@@ -8,8 +8,9 @@ streams get their sockets back, with what is owed, and deal with it as they do w
 """
 
 from rfbproxy.loan import Loan
-from rfbproxy.session.ends import end_of
+from rfbproxy.session.ends import CopyingEnd, End, FramedEnd, OpenEnd, WatchedEnd
 from rfbproxy.session.flow import Flow
+from rfbproxy.session.tls_ends import TlsCopyingEnd, TlsFramedEnd, TlsWatchedEnd
 from rfbproxy.stream import Stream
 
 
@@ -27,7 +28,8 @@ class SocketPump:
 
     def __init__(self, one: tuple[Loan, Flow], other: tuple[Loan, Flow]) -> None:
         self.over = False
-        ends = self._ends = end_of(self, *one), end_of(self, *other)
+        is_open = one[0].tls is None and other[0].tls is None
+        ends = self._ends = _end(self, *one, is_open=is_open), _end(self, *other, is_open=is_open)
         ends[0].read_for(ends[1])
         ends[1].read_for(ends[0])
 
@@ -52,3 +54,17 @@ def between(client: Stream, to_target: Flow, target: Stream, to_client: Flow) ->
         client_loan.end()
         return None
     return SocketPump((client_loan, to_target), (target_loan, to_client))
+
+
+def _end(pump: SocketPump, loan: Loan, flow: Flow, *, is_open: bool) -> End:
+    """The end that a loan and its flow need; `is_open`: there is no TLS at either end."""
+    is_tls = loan.tls is not None
+    if loan.framed is not None:
+        kind: type[End] = TlsFramedEnd if is_tls else FramedEnd
+    elif flow.is_watched:
+        kind = TlsWatchedEnd if is_tls else WatchedEnd
+    elif is_tls:
+        kind = TlsCopyingEnd
+    else:
+        kind = OpenEnd if is_open else CopyingEnd
+    return kind(pump, loan, flow)

@@ -1,15 +1,10 @@
 """The socket pump between real sockets: what goes through, and what happens when something else comes."""
 
-import asyncio
-import contextlib
 import os
 from pathlib import Path
 
 import pytest
-from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.interfaces import IReadWriteDescriptor
-from twisted.internet.pollreactor import PollReactor
-from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.testing import StringTransport
 from zope.interface.verify import verifyObject
 
@@ -18,27 +13,29 @@ from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session import attention, ends, pipes
 from rfbproxy.transport import TransportStream
 from tests.client.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close_frame, closing, frame
-from tests.session.wires import FAMILIES, WAYS, Session, World
+from tests.session.wires import BIG, FAMILIES, REACTORS, WAYS, Session, World, block
 
-BIG = os.urandom(3_000_000)
-
-
-def asyncio_reactor():
-    return AsyncioSelectorReactor(asyncio.new_event_loop())
+CLEAR, ENCRYPTED = (), ("client", "target")
+SIDES_IN_TLS = [(kind, sides) for kind in REACTORS for sides in (CLEAR, ENCRYPTED)]
+SIDES_IN_TLS += [(REACTORS[0], ("client",)), (REACTORS[0], ("target",))]
 
 
-REACTORS = [SelectReactor, PollReactor, asyncio_reactor]
-with contextlib.suppress(ImportError):
-    from twisted.internet.epollreactor import EPollReactor
+def named(param):
+    kind, sides = param
+    return "-".join([kind.__name__, *sides])
 
-    from rfbproxy.reactor import Reactor
 
-    REACTORS[:0] = [Reactor, EPollReactor]
+@pytest.fixture(params=SIDES_IN_TLS, ids=named)
+def world(request):
+    """Whatever the reactor, and with TLS or without, everything is the same."""
+    world = World(*request.param)
+    yield world
+    world.close()
 
 
 @pytest.fixture(params=REACTORS, ids=lambda kind: kind.__name__)
-def world(request):
-    """Whatever the reactor, everything is the same."""
+def clear_world(request):
+    """One without TLS."""
     world = World(request.param)
     yield world
     world.close()
@@ -83,24 +80,6 @@ def open_descriptors():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def block(session, source="target"):
-    """Send so much that the sink, whose peer does not read, is full; gives what was sent."""
-    one, other = (session.target, session.client) if source == "target" else (session.client, session.target)
-    flow = session.relay.to_client if source == "target" else session.relay.to_target
-    other.reading = False
-    sent = b""
-    calm = 0
-    while calm < 4:  # a busy machine may need a while to take what it has room for
-        if one.unsent < 500_000:
-            sent += BIG[:500_000]
-            one.say(BIG[:500_000])
-            assert len(sent) < 60_000_000
-        before = one.unsent
-        session.world.settle()
-        calm = calm + 1 if flow.blocked and one.unsent == before else 0
-    return sent
-
-
 # What goes through
 
 
@@ -132,38 +111,38 @@ def test_bulk_goes_through_byte_by_byte(world, bulk, way, family):
     assert session.is_pumped
 
 
-def test_many_bytes_are_spliced_and_few_are_read(world, bulk, monkeypatch):
+def test_many_bytes_are_spliced_and_few_are_read(clear_world, bulk, monkeypatch):
     moved = []
     fill = pipes.Pipe.fill
     monkeypatch.setattr(pipes.Pipe, "fill", lambda *of: moved.append(fill(*of)) or moved[-1])
-    session = Session(world)
+    session = Session(clear_world)
     session.target.say(b"few")
-    world.until(lambda: session.client.heard, "few")
+    clear_world.until(lambda: session.client.heard, "few")
     assert moved == []
     session.target.say(BIG)
-    world.until(lambda: len(session.client.heard) == 3 + len(BIG), "many")
+    clear_world.until(lambda: len(session.client.heard) == 3 + len(BIG), "many")
     count = len(moved)
     assert (count > 0) is (bulk == "spliced")
     for _ in range(3):
         before = len(session.client.heard)
         session.target.say(b"few again")
-        world.until(lambda before=before: len(session.client.heard) == before + 9, "few")
+        clear_world.until(lambda before=before: len(session.client.heard) == before + 9, "few")
     assert len(moved) <= count + 1, "the first few find it out"
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_turn_of_bulk_is_short_while_somebody_types_elsewhere(world, bulk, monkeypatch, shared):
+def test_a_turn_of_bulk_is_short_while_somebody_types_elsewhere(clear_world, bulk, monkeypatch, shared):
     monkeypatch.setattr(attention, "CALM_S", 1000.0 if shared else 0.0)
-    typing = Session(world)
+    typing = Session(clear_world)
     asked = []
     fill = pipes.Pipe.fill
     monkeypatch.setattr(pipes.Pipe, "fill", lambda pipe, fd, most: asked.append(most) or fill(pipe, fd, most))
     typing.client.say(b"key")
-    world.until(lambda: typing.target.heard, "the key")
-    sessions = Session(world), Session(world)
+    clear_world.until(lambda: typing.target.heard, "the key")
+    sessions = Session(clear_world), Session(clear_world)
     for session in sessions:
         session.target.say(BIG)
-    world.until(lambda: all(len(session.client.heard) == len(BIG) for session in sessions), "all of it")
+    clear_world.until(lambda: all(len(session.client.heard) == len(BIG) for session in sessions), "all of it")
     if bulk == "spliced":
         assert set(asked) == {attention.SHARED_SIZE if shared else pipes.SIZE}
     for session in sessions:
@@ -287,8 +266,10 @@ def test_pings_of_the_proxy_wait_for_the_end_of_a_frame(world, bulk):
 
 
 def test_a_client_that_is_not_heard_need_not_answer_pings(world):
-    session = Session(world, "websocket", ping_s=0.02)
+    session = Session(world, "websocket")
     block(session, "client")
+    session.client_stream._ping_interval_s = 0.02
+    session.client_stream._ping()
     assert not session.client_stream.reading
     world.until(lambda: len(session.client.frames) > 5, "some pings")
     assert not session.client_stream.lost
@@ -301,18 +282,18 @@ def test_a_client_that_is_not_heard_need_not_answer_pings(world):
 
 
 @pytest.mark.parametrize("first", ["client", "target"])
-def test_half_close_both_ways(world, first):
-    session = Session(world)
+def test_half_close_both_ways(clear_world, first):
+    session = Session(clear_world)
     one, other = (session.client, session.target) if first == "client" else (session.target, session.client)
     one.say(b"last words")
     one.half_close()
-    world.until(lambda: other.ended, "the end")
+    clear_world.until(lambda: other.ended, "the end")
     assert other.heard == b"last words"
     assert session.outcome == []
     other.say(BIG)
-    world.until(lambda: len(one.heard) == len(BIG), "an answer")
+    clear_world.until(lambda: len(one.heard) == len(BIG), "an answer")
     other.half_close()
-    world.until(lambda: one.ended, "the end")
+    clear_world.until(lambda: one.ended, "the end")
     assert one.heard == BIG
     assert session.fate is (CloseReason.CLIENT_CLOSED if first == "client" else CloseReason.TARGET_CLOSED)
 
@@ -499,10 +480,10 @@ def test_a_number_that_is_used_again_belongs_to_its_new_owner(world):
         assert registered(world) == before == []
 
 
-def test_pipes_are_given_back(world, monkeypatch):
+def test_pipes_are_given_back(clear_world, monkeypatch):
     own = pipes.Pipes()
     monkeypatch.setattr(ends, "pipes", own)
-    session = Session(world)
+    session = Session(clear_world)
     block(session)
     assert own._taken == 1
     session.relay.stop()
@@ -550,13 +531,10 @@ def test_no_descriptors_are_left(monkeypatch):
 # Who lends
 
 
-def test_only_sockets_without_tls_are_lent(world):
+def test_only_sockets_are_lent(world):
     session = Session(world, started=False)
     transport = session.target_stream.protocol.transport
     assert session.target_stream.has_socket
-    transport.TLS = True  # as `startTLS` sets it
-    assert not session.target_stream.has_socket
-    transport.TLS = False
     session.target_stream.protocol.transport = StringTransport()
     assert not session.target_stream.has_socket
     session.target_stream.protocol.transport = transport

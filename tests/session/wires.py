@@ -1,19 +1,47 @@
 """A relay between real sockets in a reactor of its own, which a test turns by hand while it plays both peers."""
 
+import asyncio
+import contextlib
+import functools
+import os
 import socket
+import ssl
+import tempfile
 import time
+from pathlib import Path
+from unittest import mock
 
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.pollreactor import PollReactor
 from twisted.internet.protocol import Factory
+from twisted.internet.selectreactor import SelectReactor
+from twisted.protocols import tls
 
 from rfbproxy.client.raw import RawStream
+from rfbproxy.client.tls import ServerTls, inside_tls
 from rfbproxy.client.websocket import WebSocketStream
 from rfbproxy.session.relay import Relay
 from rfbproxy.transport import TransportStream
+from tests.certificates import certificate
 from tests.client.frames import frame, parse
 
 WAYS = ("raw", "websocket")
 FAMILIES = ("tcp", "unix")
 PATIENCE_S = 20.0
+BIG = os.urandom(3_000_000)
+
+
+def asyncio_reactor():
+    return AsyncioSelectorReactor(asyncio.new_event_loop())
+
+
+REACTORS = [SelectReactor, PollReactor, asyncio_reactor]
+with contextlib.suppress(ImportError):
+    from twisted.internet.epollreactor import EPollReactor
+
+    from rfbproxy.reactor import Reactor
+
+    REACTORS[:0] = [Reactor, EPollReactor]
 
 
 def connected(family="tcp"):
@@ -33,6 +61,57 @@ def _limited(*ends):
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             end.setsockopt(socket.SOL_SOCKET, option, 200_000)
     return ends
+
+
+@functools.cache
+def own_tls():
+    """The proxy's side of TLS, on whichever side it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        pem = Path(folder) / "pem"
+        certificate(pem, pem)
+        return ServerTls(pem, None)
+
+
+class TlsSocket:
+    """A peer's socket inside TLS, to be used as one without."""
+
+    def __init__(self, sock, version):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.maximum_version = version
+        sock.setblocking(False)
+        self.tls = context.wrap_socket(sock, do_handshake_on_connect=False)
+        self.setsockopt, self.setblocking, self.close = self.tls.setsockopt, self.tls.setblocking, self.tls.close
+        self.records = []  # how many bytes came in each
+
+    def send(self, data):
+        with _as_without_tls():
+            return self.tls.send(data)
+
+    def recv(self, size):
+        with _as_without_tls(), contextlib.suppress(ssl.SSLZeroReturnError):
+            data = self.tls.recv(size)
+            self.records.append(len(data))
+            return data
+        return b""
+
+    def put(self, data):
+        """Send bytes that are no TLS."""
+        assert os.write(self.tls.fileno(), data) == len(data)
+
+    def shutdown(self, _):
+        """Send the alert that says that no more comes, whatever is still to be read."""
+        with contextlib.suppress(ssl.SSLError):
+            self.tls.unwrap()
+
+
+@contextlib.contextmanager
+def _as_without_tls():
+    try:
+        yield
+    except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+        raise BlockingIOError from error
 
 
 class Peer:
@@ -127,10 +206,17 @@ def _zero_masked(data):
 
 
 class World:
-    """A reactor, and what it is turned for."""
+    """A reactor, and what it is turned for.
 
-    def __init__(self, kind):
+    Args:
+        encrypted: the sides that are inside TLS: in 1.2 the client, in 1.3 the target.
+    """
+
+    def __init__(self, kind, encrypted=()):
         self.reactor = kind()
+        self.encrypted = encrypted
+        self._clock = mock.patch.object(tls, "_get_default_clock", return_value=self.reactor)
+        self._clock.start()
         self._opened = []
         self.sessions = []
 
@@ -164,11 +250,13 @@ class World:
         sock.close()
 
     def close(self):
+        self._clock.stop()
         for session in self.sessions:
             session.client.socket.close()
             session.target.socket.close()
-            session.client_stream.abort()
-            session.target_stream.abort()
+            for stream in (session.client_stream, session.target_stream):
+                if not stream.lost:
+                    stream.abort()
         self.until(self._is_idle, "the connections to end", 5.0)
         for call in self.reactor.getDelayedCalls():
             call.cancel()
@@ -194,29 +282,49 @@ class Session:
         client_filter=None,
         target_filter=None,
         early=(b"", b""),
-        ping_s=1000.0,
+        client_ends=None,
         started=True,
     ):
         self.world = world
         client, client_side = connected(family)
         target, target_side = connected(family)
+        if "client" in world.encrypted:
+            client = TlsSocket(client, ssl.TLSVersion.TLSv1_2)
+        if "target" in world.encrypted:
+            target = TlsSocket(target, ssl.TLSVersion.TLSv1_3)
         self.client, self.target = Peer(client, way == "websocket"), Peer(target, False)
         self.client_stream = (
-            WebSocketStream(b"", ping_s, world.reactor) if way == "websocket" else RawStream(world.reactor)
+            WebSocketStream(b"", 1000.0, world.reactor) if way == "websocket" else RawStream(world.reactor)
         )
         self.target_stream = TransportStream(world.reactor)
-        world.adopt(client_side, self.client_stream if way == "websocket" else self.client_stream.protocol)
-        world.adopt(target_side, self.target_stream.protocol)
+        world.sessions.append(self)
+        self._connect(client_side, target_side)
         self.client_stream.is_authorised = True
         self.client.say(early[0]) if early[0] else None
         self.target.say(early[1])
         self.outcome = []
-        world.sessions.append(self)
         if any(early):
             world.settle()
-        self.relay = Relay(self.client_stream, self.target_stream, client_filter, target_filter)
+        self.relay = Relay(self.client_stream, self.target_stream, client_filter, target_filter, client_ends)
         if started:
             self.start()
+
+    def _connect(self, client_side, target_side):
+        """Let the streams have their connections, and TLS in them where it is to be: around one, begun inside one."""
+        world = self.world
+        protocol = getattr(self.client_stream, "protocol", self.client_stream)
+        if "client" in world.encrypted:
+            protocol = inside_tls(protocol, own_tls(), world.reactor)
+        world.adopt(client_side, protocol)
+        world.adopt(target_side, self.target_stream.protocol)
+        secured = []
+        if "target" in world.encrypted:
+            self.target_stream.start_tls(own_tls()).addCallback(secured.append)
+        for peer in (getattr(self, side) for side in world.encrypted):
+            world.until(peer.socket.tls.version, "TLS")  # before that there is none
+        world.until(lambda: len(secured) == world.encrypted.count("target"), "TLS")
+        if "client" in world.encrypted:
+            world.until(lambda: protocol._handshakeDone, "TLS")
 
     def start(self):
         self.relay.start().addBoth(self.outcome.append)
@@ -229,3 +337,21 @@ class Session:
     def fate(self):
         self.world.until(lambda: self.outcome, "the relay to end")
         return self.outcome[0]
+
+
+def block(session, source="target"):
+    """Send so much that the sink, whose peer does not read, is full; gives what was sent."""
+    one, other = (session.target, session.client) if source == "target" else (session.client, session.target)
+    flow = session.relay.to_client if source == "target" else session.relay.to_target
+    other.reading = False
+    sent = b""
+    calm = 0
+    while calm < 4:  # a busy machine may need a while to take what it has room for
+        if one.unsent < 500_000:
+            sent += BIG[:500_000]
+            one.say(BIG[:500_000])
+            assert len(sent) < 60_000_000
+        before = one.unsent
+        session.world.settle()
+        calm = calm + 1 if flow.blocked and one.unsent == before else 0
+    return sent
