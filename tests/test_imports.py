@@ -113,7 +113,7 @@ def test_target_knows_nothing_of_clients_or_sessions(module):
 @pytest.mark.parametrize("module", those("session/"))
 def test_session_joins_what_it_is_given(module):
     assert not any(within(name, "rfbproxy.demo", "rfbproxy.config", *DOORS) for name in own(module))
-    flags = {"socket"} if module == "session/ends.py" else set()
+    flags = {"socket"} if module == "session/socket_end.py" else set()
     assert not (other(module) - flags) & {"socket", "ssl", "autobahn"}
 
 

@@ -8,8 +8,9 @@ streams get their sockets back, with what is owed, and deal with it as they do w
 """
 
 from rfbproxy.loan import Loan
-from rfbproxy.session.ends import CopyingEnd, End, FramedEnd, OpenEnd, WatchedEnd
+from rfbproxy.session.ends import CopyingEnd, FramedEnd, OpenEnd, WatchedEnd
 from rfbproxy.session.flow import Flow
+from rfbproxy.session.socket_end import End
 from rfbproxy.session.tls_ends import TlsCopyingEnd, TlsFramedEnd, TlsWatchedEnd
 from rfbproxy.stream import Stream
 

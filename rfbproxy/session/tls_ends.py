@@ -8,7 +8,8 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.python.failure import Failure
 
-from rfbproxy.session.ends import READ_SIZE, CopyingEnd, End, FramedEnd, WatchedEnd, buffer
+from rfbproxy.session.ends import READ_SIZE, CopyingEnd, FramedEnd, WatchedEnd, buffer
+from rfbproxy.session.socket_end import End
 from rfbproxy.websocket import header
 
 RECORD_SIZE = 16 * 1024  # bytes in a record at most (RFC 8446 section 5.1)

@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.reasons import CloseReason, Refused
-from rfbproxy.session import attention, ends, pipes
+from rfbproxy.session import attention, ends, pipes, socket_end
 from rfbproxy.transport import TransportStream
 from tests.client.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close_frame, closing, frame
 from tests.session.wires import BIG, FAMILIES, REACTORS, WAYS, Session, World, block
@@ -41,11 +41,18 @@ def clear_world(request):
     world.close()
 
 
+def use(monkeypatch, own):
+    """Have pipes of a test's own."""
+    for module in (ends, socket_end):
+        monkeypatch.setattr(module, "pipes", own)
+    return own
+
+
 @pytest.fixture(params=["spliced", "copied"])
 def bulk(request, monkeypatch):
     """How many bytes go through at once: by the kernel, or where it cannot."""
     monkeypatch.setattr(pipes, "LIMIT", 32 if request.param == "spliced" else 0)
-    monkeypatch.setattr(ends, "pipes", pipes.Pipes())
+    use(monkeypatch, pipes.Pipes())
     monkeypatch.setattr(pipes, "IDLE_LIMIT", 0)
     return request.param
 
@@ -481,8 +488,7 @@ def test_a_number_that_is_used_again_belongs_to_its_new_owner(world):
 
 
 def test_pipes_are_given_back(clear_world, monkeypatch):
-    own = pipes.Pipes()
-    monkeypatch.setattr(ends, "pipes", own)
+    own = use(monkeypatch, pipes.Pipes())
     session = Session(clear_world)
     block(session)
     assert own._taken == 1
