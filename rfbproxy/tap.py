@@ -1,6 +1,9 @@
 """What `twistd consoleproxy` runs."""
 
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +55,7 @@ class Options(usage.Options):
 
 def makeService(options: Options) -> IService:
     """Make the service, or leave with one line on stderr and status 1."""
+    _choose_reactor()
     from twisted.internet import reactor
 
     try:
@@ -66,6 +70,13 @@ def makeService(options: Options) -> IService:
 
     install_signals(service, reactor, hang_up)
     return service
+
+
+def _choose_reactor() -> None:
+    """Have the service's own reactor, unless there is one (`twistd --reactor`), or no epoll."""
+    if "twisted.internet.reactor" not in sys.modules:
+        with suppress(ImportError):
+            import_module("rfbproxy.reactor").install()
 
 
 def _service(config: Config, options: Options, reactor: Any) -> "ConsoleProxyService | Supervisor":

@@ -1,8 +1,5 @@
 """The service as `consoleproxy serve` runs it: under twistd, with options of its own in place of twistd's."""
 
-from contextlib import suppress
-from importlib import import_module
-
 from twisted.scripts import twistd
 
 from rfbproxy.config import Config
@@ -38,10 +35,4 @@ def serve(
             *(f"--config-dir={folder}" for folder in folders),
         ]
     )
-    _choose_reactor()
     twistd.runApp(options)
-
-
-def _choose_reactor() -> None:
-    with suppress(ImportError):  # there is no epoll
-        import_module("rfbproxy.reactor").install()

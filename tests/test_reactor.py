@@ -114,14 +114,18 @@ def test_the_end_of_a_peer_ends(reactor, pair):
 
 @pytest.mark.parametrize(
     ("changed", "module"),
-    [("", "rfbproxy.reactor"), ("reactor._USED += ('renamed',)", "twisted.internet.epollreactor")],
-    ids=["as it was", "changed"],
+    [
+        ("", "rfbproxy.reactor"),
+        ("reactor._USED += ('renamed',)", "twisted.internet.epollreactor"),
+        ("from twisted.internet.pollreactor import install; install()", "twisted.internet.pollreactor"),
+    ],
+    ids=["as it was", "changed", "another one was asked for"],
 )
-def test_the_service_runs_in_it_unless_twisted_has_changed(changed, module):
+def test_the_service_runs_in_it_unless_twisted_has_changed_or_there_is_one(changed, module):
     program = (
-        "from rfbproxy import reactor, under_twistd\n"
+        "from rfbproxy import reactor, tap\n"
         f"{changed}\n"
-        "under_twistd._choose_reactor()\n"
+        "tap._choose_reactor()\n"
         "from twisted.internet import reactor\n"
         "print(type(reactor).__module__)"
     )
