@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +61,6 @@ def notify(state: str) -> None:
     if state == "RELOADING=1":
         state += f"\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
     path = "\0" + where[1:] if where.startswith("@") else where
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as telling:
-        try:
-            telling.sendto(state.encode(), path)
-        except OSError:
-            return  # whoever asked has gone
+    # Whoever asked may have gone, and there may be no descriptor free.
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as telling:
+        telling.sendto(state.encode(), path)

@@ -1,11 +1,13 @@
 """What systemd's watchdog hears."""
 
+import errno
 import os
+import socket
 
 import pytest
 from twisted.internet.task import Clock
 
-from rfbproxy import heartbeat
+from rfbproxy import heartbeat, systemd
 
 
 @pytest.fixture
@@ -35,3 +37,23 @@ def test_it_does_not_where_nobody_listens(told, monkeypatch, usec, process):
     heartbeat.keep_beating(clock)
     assert not clock.getDelayedCalls()
     assert told == []
+
+
+def test_a_beat_that_finds_no_descriptor_free_is_not_the_last(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(tmp_path / "notify"))
+        told.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+        monkeypatch.delenv("WATCHDOG_PID", raising=False)
+        clock = Clock()
+        heartbeat.keep_beating(clock)
+        assert told.recv(100) == b"WATCHDOG=1"
+        with monkeypatch.context() as none_free:
+            none_free.setattr(systemd.socket, "socket", full)
+            clock.advance(1)
+        clock.advance(1)
+        assert told.recv(100) == b"WATCHDOG=1"

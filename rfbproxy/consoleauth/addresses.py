@@ -1,5 +1,7 @@
 """What the address of a token store says by itself, before anything is made that could use it."""
 
+from urllib.parse import unquote
+
 _UNTOLD = frozenset({"nova+https", "nova+http", "file"})
 _MEMORIES = frozenset({"", "/", "/:memory:"})
 
@@ -18,4 +20,4 @@ def tells_all(url: str) -> bool:
 def in_memory(url: str) -> bool:
     """Whether what is kept at an address is kept by one process alone, and gone with it; see `Database.in_memory`."""
     is_sqlite = scheme_of(url).partition("+")[0] == "sqlite"
-    return is_sqlite and url.partition("://")[2].partition("?")[0] in _MEMORIES
+    return is_sqlite and unquote(url.partition("://")[2].partition("?")[0]) in _MEMORIES

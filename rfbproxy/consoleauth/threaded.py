@@ -118,7 +118,6 @@ class ThreadedStore:
         if self._unfinished >= self._threads + MAX_WAITING:
             self._called(0.0, True)
             return fail(StoreError(f"{MAX_WAITING} calls wait for the token store already"))
-        self._unfinished += 1
         begun = monotonic()
         result: Deferred[T] = Deferred()
 
@@ -127,7 +126,12 @@ class ThreadedStore:
                 raise StoreError("the token store was stopped, or the caller has gone, before its turn came")
             return function()
 
-        self._pool.call(run, lambda outcome: self._finish(result, outcome, begun))
+        try:
+            self._pool.call(run, lambda outcome: self._finish(result, outcome, begun))
+        except RuntimeError as error:
+            self._called(0.0, True)
+            return fail(StoreError(f"no thread for the token store: {error}"))
+        self._unfinished += 1
         return result
 
     def _finish(self, result: Deferred[T], outcome: T | Failure, begun: float) -> None:

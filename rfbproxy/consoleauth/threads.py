@@ -46,12 +46,23 @@ class Threads:
 
         Args:
             done: told what the function returned, or the `Failure` of what it raised.
+
+        Raises:
+            RuntimeError: there is no thread, and the system lets none be started.
         """
         if len(self._threads) < self._count:
-            thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}")
-            thread.start()
-            self._threads.append(thread)
+            self._start_another()
         self._calls.put((function, done))
+
+    def _start_another(self) -> None:
+        thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}")
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:

@@ -52,23 +52,22 @@ class WorkerProcess(ProcessProtocol):
 
     def start(self) -> None:
         """Start the process, which gets ready to begin; where that fails it has ended at once."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        descriptors = {0: 0, 1: 1, 2: 2, LINK_DESCRIPTOR: theirs.fileno()}
         command = [sys.executable, "-P", "-m", "rfbproxy.workers", type(self._reactor).__module__]
         environment = {name: value for name, value in os.environ.items() if name not in _OF_SYSTEMD}
-        try:
-            self._reactor.spawnProcess(self, command[0], command, environment, childFDs=descriptors)
-        except OSError as error:
-            ours.close()
-            self._end(f"before it began: {error.strerror}")
-            return
-        finally:
-            theirs.close()
         factory = Factory.forProtocol(lambda: self.link)
         factory.noisy = False
-        self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
-        ours.close()
+        try:
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                ours.setblocking(False)
+                descriptors = {0: 0, 1: 1, 2: 2, LINK_DESCRIPTOR: theirs.fileno()}
+                self._reactor.spawnProcess(self, command[0], command, environment, childFDs=descriptors)
+                self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
+        except OSError as error:
+            if self.pid is None:
+                self._end(f"before it began: {error.strerror}")
+            else:
+                self.kill()  # its end will be heard of
 
     def begin(
         self,

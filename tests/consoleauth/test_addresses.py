@@ -24,6 +24,7 @@ def test_scheme():
         ("sqlite:///:memory:", True),
         ("sqlite+pysqlite://", True),
         ("sqlite:///:memory:?timeout=5", True),
+        ("sqlite:///%3Amemory%3A", True),
         ("sqlite:///file", False),
         ("sqlite:////var/lib/tokens.sqlite?timeout=5", False),
         ("postgresql+psycopg://h/nova", False),

@@ -221,6 +221,27 @@ def test_stop_waits_for_the_running_and_fails_the_waiting(reactor, gated):
     assert gated.found == ["running"]
 
 
+@pytest.mark.parametrize("already", [0, 1])
+def test_where_no_thread_can_be_started_those_that_run_do_all_or_calls_fail(reactor, gated, monkeypatch, already):
+    store = ThreadedStore(gated, reactor, threads=2)
+    store.start()
+    gated.gate.set()
+    answers = [store.find("first") for _ in range(already)]
+
+    def cannot(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", cannot)
+        answers.append(store.find("second"))
+    if already:
+        assert len([reactor.result(answer) for answer in answers]) == 2
+    else:
+        with pytest.raises(StoreError, match="no thread for the token store"):
+            reactor.result(answers[0])
+    assert store.stop().called
+
+
 def test_calls_are_timed_and_failures_of_the_store_told_apart(reactor):
     class Refusing:
         in_memory = False

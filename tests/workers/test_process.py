@@ -10,6 +10,7 @@ import pytest
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.task import Clock
 
+from rfbproxy.workers import process
 from rfbproxy.workers.process import WorkerProcess, start_worker
 
 
@@ -44,12 +45,42 @@ def test_who_could_not_be_started_has_gone_when_it_is_to_begin():
     assert worker.number == 2
 
 
+def no_descriptor_is_free(*_arguments):
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_who_has_no_descriptors_for_its_link_has_gone_when_it_is_to_begin(monkeypatch):
+    monkeypatch.setattr(process.socket, "socketpair", no_descriptor_is_free)
+    gone = []
+    reactor = Clock()
+    start_worker(reactor).begin(1, [], {"number": 1}, {}, lambda _: None, lambda _, how: gone.append(how))
+    reactor.advance(0)
+    assert gone == ["before it began: Too many open files"]
+
+
+class DeafReactor(Clock):
+    """Starts a process, and cannot have a link to it."""
+
+    adoptStreamConnection = staticmethod(no_descriptor_is_free)
+
+    def spawnProcess(self, protocol, *_arguments, **_named):
+        self.started = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        protocol.makeConnection(Transport(self.started))
+
+
+def test_who_cannot_be_spoken_to_is_killed():
+    reactor = DeafReactor()
+    start_worker(reactor)
+    with reactor.started as started:
+        assert started.wait(10) == -signal.SIGKILL
+
+
 @pytest.mark.parametrize(("end", "by"), [("abort", signal.SIGABRT), ("kill", signal.SIGKILL)])
 def test_a_process_is_ended_and_once_it_has_is_left_alone(end, by):
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as started:
         worker = WorkerProcess(None)
         getattr(worker, end)()  # there is none yet
-        worker.makeConnection(Transport(process))
+        worker.makeConnection(Transport(started))
         getattr(worker, end)()
-        assert process.wait(10) == -by
+        assert started.wait(10) == -by
         getattr(worker, end)()
