@@ -6,7 +6,7 @@ gives the socket back first, so that every end of a connection is the transport'
 
 from collections.abc import Sequence
 from socket import socket
-from typing import Any
+from typing import Any, cast
 from typing import Protocol as Interface
 
 from OpenSSL import SSL
@@ -93,6 +93,7 @@ class Loan:
         self.reactor: IReactorFDSet = wire.reactor
         self.socket: socket = wire.socket
         self.framed = framed
+        self.borrower = cast(Borrower, transport)  # which can do what there is to do until somebody has it
         self._lender = lender
         self._layer = layer
         self._wire = wire

@@ -42,8 +42,9 @@ class _Prompt(tcp.Connection):
 
     def stopWriting(self) -> None:
         """See `FileDescriptor`."""
-        self._waits = False
-        super().stopWriting()
+        if self._waits:  # else it may be a borrower's socket by now
+            self._waits = False
+            super().stopWriting()
 
     def abortConnection(self) -> None:
         """See `ITCPTransport`; nothing is sent until the connection is gone."""

@@ -5,6 +5,7 @@ told. With small messages that is a quarter of what an event costs.
 """
 
 from select import EPOLLIN
+from typing import Any
 
 from twisted.internet import main
 from twisted.internet.epollreactor import EPollReactor
@@ -25,18 +26,24 @@ class Reactor(EPollReactor):
             selectable = self._selectables.get(descriptor)
             if selectable is None:  # since an earlier event
                 continue
-            if event != EPOLLIN:
-                self._doReadOrWrite(selectable, descriptor, event)
-                continue
             try:
-                why = selectable.doRead()
-            except BaseException as error:
-                _log.failure("{selectable} failed to read", selectable=selectable)
-                why = error
-            if why:
-                self._disconnectSelectable(selectable, why, True)
+                if event == EPOLLIN:
+                    self._read(selectable)
+                else:
+                    self._doReadOrWrite(selectable, descriptor, event)
+            except Exception:  # of whoever hears that it is lost
+                _log.failure("{selectable} failed", selectable=selectable)
 
     doIteration = doPoll
+
+    def _read(self, selectable: Any) -> None:
+        try:
+            why = selectable.doRead()
+        except BaseException as error:
+            _log.failure("{selectable} failed to read", selectable=selectable)
+            why = error
+        if why:
+            self._disconnectSelectable(selectable, why, True)
 
 
 def install() -> None:

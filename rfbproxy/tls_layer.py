@@ -75,9 +75,11 @@ class TlsLayer:
 
     def fail(self, failure: Failure) -> None:
         """End the connection because of what OpenSSL has raised, as if Twisted had met it."""
+        if self._protocol._lostTLSConnection:
+            return
         if failure.check(SSL.ZeroReturnError):  # which it raises again
             self._protocol._flushReceiveBIO()
-        elif not self._protocol._lostTLSConnection:
+        else:
             self._protocol._tlsShutdownFinished(failure)
 
 

@@ -8,6 +8,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.protocol import Protocol
 
+from rfbproxy.loan import lend
 from rfbproxy.prompt import PromptServer, PromptUnixServer
 from tests.session.wires import connected
 
@@ -186,3 +187,52 @@ def test_the_reactor_finds_out_that_the_peer_is_gone(connection):
     assert connection.protocol.lost is None, "not from inside of a write"
     connection.turn(2)
     assert connection.protocol.lost is not None
+
+
+class Lending(Heard):
+    """Lends its socket to somebody who owes something at once, in the turn in which it reads."""
+
+    borrower = None
+
+    def dataReceived(self, data):
+        self.borrower = Borrower(lend(self))
+
+    def pauseProducing(self):
+        pass
+
+    resumeProducing = stopProducing = pauseProducing
+
+
+class Borrower:
+    """Is to read, and to write."""
+
+    def __init__(self, loan):
+        loan.borrower = self
+        self.fileno = loan.socket.fileno
+        loan.reactor.addReader(self)
+        loan.reactor.addWriter(self)
+
+    def logPrefix(self):
+        return "test"
+
+    def doRead(self):
+        pass
+
+    doWrite = give_back = doRead
+
+
+def test_a_borrower_hears_of_room_though_the_transport_has_asked_for_it_before():
+    reactor = EPollReactor()
+    peer, side = connected("tcp")
+    side.setblocking(False)
+    protocol = Lending()
+    transport = PromptServer(side, protocol, ("192.0.2.1", 1), None, 0, reactor)
+    transport.registerProducer(protocol, True)
+    protocol.makeConnection(transport)
+    transport.startReading()
+    transport.startWriting()  # so that one event says that there is data, and room
+    with peer, side:
+        peer.send(b"x")
+        reactor.iterate(0.05)
+        assert protocol.borrower in reactor.getWriters()
+        reactor.removeAll()

@@ -88,6 +88,21 @@ def test_one_that_fails_leaves_and_the_others_go_on(reactor, pair, caplog):
     assert (two.heard, two.lost) == (b"to two", None)
 
 
+def test_one_that_fails_when_it_is_lost_and_the_others_go_on(reactor, pair):
+    def fail():
+        raise ZeroDivisionError
+
+    one, two = Descriptor(pair[0], fail), Descriptor(pair[1])
+    one.connectionLost = lambda _: fail()
+    for each in (one, two):
+        reactor.addReader(each)
+    pair[0].send(b"to two")
+    pair[1].send(b"to one")
+    reactor.iterate(1.0)
+    reactor.iterate(0)
+    assert (one.heard, two.heard) == (b"to one", b"to two")
+
+
 def test_one_that_an_earlier_event_removed_has_none(reactor, pair):
     descriptors = []
 

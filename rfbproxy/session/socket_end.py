@@ -109,6 +109,8 @@ class End:
 
     def doRead(self) -> Any:
         """Read and pass on: once, but in bulk, where each turn costs, as much as other sessions can wait for."""
+        if self._paused:  # since these events were asked for, which it still has if it is to send
+            return None
         try:
             self._read()
         except BlockingIOError:

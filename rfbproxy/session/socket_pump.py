@@ -52,7 +52,7 @@ def between(client: Stream, to_target: Flow, target: Stream, to_client: Flow) ->
         return None
     target_loan = target.lend()
     if target_loan is None:
-        client_loan.end()
+        client_loan.end(paused=to_target.blocked)
         return None
     return SocketPump((client_loan, to_target), (target_loan, to_client))
 

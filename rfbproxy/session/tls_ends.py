@@ -14,6 +14,7 @@ from rfbproxy.websocket import header
 
 RECORD_SIZE = 16 * 1024  # bytes in a record at most (RFC 8446 section 5.1)
 RECORD_OVERHEAD = 1024  # bytes around them, and more
+OWED_LIMIT = 1024 * 1024  # bytes, for one that makes OpenSSL answer, and reads no answer
 
 _records = memoryview(bytearray(READ_SIZE))  # of whichever end has its turn; opened, they fit into `buffer`
 
@@ -85,10 +86,13 @@ class TlsEnd(End):
             records = self._tls.bio_read(limit)
         except SSL.WantReadError:
             return
-        if self._owed:
-            self._owed += records
-        else:
+        if not self._owed:
             super()._send(records)
+            return
+        self._owed += records
+        if len(self._owed) > OWED_LIMIT:
+            self._pump.give_back()
+            self._loan.transport.abortConnection()
 
 
 class TlsCopyingEnd(TlsEnd, CopyingEnd):

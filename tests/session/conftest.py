@@ -10,7 +10,7 @@ def failures():
     seen = []
 
     def observe(event):
-        if event.get("log_failure") is not None:
+        if event.get("log_failure") is not None or event.get("isError"):  # which `log.err` says
             seen.append(event)
 
     globalLogPublisher.addObserver(observe)

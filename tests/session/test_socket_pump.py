@@ -1,6 +1,7 @@
 """The socket pump between real sockets: what goes through, and what happens when something else comes."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -552,3 +553,21 @@ def test_where_one_side_cannot_lend_the_streams_pump(world, monkeypatch):
     session.client.say(b"key")
     world.until(lambda: session.target.heard == b"key", "it")
     assert not session.is_pumped
+
+
+def test_one_that_is_paused_while_its_event_waits_reads_nothing(clear_world):
+    """In one batch of events the client's end finds both sinks full: what is owed to the client is not written over."""
+    world = clear_world
+    session = Session(world, "websocket", "unix")
+    to_target, to_client = session.relay._pump._ends
+    session.client.reading = session.target.reading = False
+    for end in (to_target, to_client):
+        for size in (100_000, 1):
+            with suppress(BlockingIOError):
+                while end._socket.send(bytes(size)):
+                    pass
+    session.client.say_raw(frame(b"key") + frame(b"ping", opcode=PING))
+    session.target._unsent += b"pixels"
+    session.target.turn()
+    world.reactor.iterate(0.05)
+    assert b"\x8a\x04ping" in to_target._owed

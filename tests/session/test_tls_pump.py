@@ -14,6 +14,7 @@ from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session import tls_ends
 from rfbproxy.session.relay import Relay
 from rfbproxy.transport import TransportStream
+from tests.client.frames import PING, frame
 from tests.session.wires import BIG, REACTORS, WAYS, Session, World, block, own_tls
 
 SIDES = ("client", "target")
@@ -263,3 +264,64 @@ def test_what_openssl_does_not_take_the_transport_sends(world, way):
     world.until(lambda: len(session.client.heard) == 40_000, "all of it")
     assert session.client.heard == BIG[:40_000]
     assert not session.is_pumped
+
+
+def test_a_ping_then_the_end_of_tls_then_a_reset(world):
+    """The answer to the ping cannot be sent, which is found out before the end of TLS is."""
+    session = Session(world, "websocket")
+    assert session.is_pumped
+    session.client.say_raw(frame(b"1", opcode=PING))
+    session.client.socket.shutdown(None)
+    session.client.reset_connection()
+    world.until(lambda: session.outcome, "the end")
+    world.settle()
+    assert session.outcome == [CloseReason.CLIENT_CLOSED]
+
+
+def test_a_target_that_takes_no_more_while_both_sockets_are_lent():
+    """Twisted's TLS towards it may have gathered what is sent: lending it has that sent, and the client is paused."""
+    world = World(REACTORS[0], ("target",))
+    try:
+        session = Session(world, started=False)
+        wire = session.target_stream.protocol.transport
+        wire.writeSomeData = lambda data: 0  # as if its socket were full
+        session.target_stream.send(BIG[:20_000])
+        session.start()
+        assert not session.is_pumped
+        session.client.say(BIG[:60_000])
+        world.settle()
+        assert session.relay.to_target.blocked
+        session.client.say(BIG)
+        world.settle()
+        assert session.client.has_unsent, "it is not read"
+        del wire.writeSomeData
+        sent = BIG[:20_000] + BIG[:60_000] + BIG
+        world.until(lambda: len(session.target.heard) == len(sent), "all")
+        assert session.target.heard == sent
+        assert session.is_pumped
+    finally:
+        world.close()
+
+
+class Talkative:
+    """OpenSSL with a peer that wants to hear much."""
+
+    def bio_write(self, data):
+        pass
+
+    def recv_into(self, *_):
+        raise SSL.WantReadError
+
+    def bio_read(self, limit):
+        return bytes(100_000)
+
+
+def test_a_client_that_wants_answers_and_does_not_read_them_is_dropped(world):
+    session = Session(world)
+    block(session)
+    session.relay._pump._ends[0]._tls = Talkative()
+    for _ in range(20):
+        session.client.say(b"hello")
+        world.settle()
+    assert session.client_stream.lost
+    assert session.outcome == [CloseReason.CLIENT_CLOSED]
