@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.goals import GOALS
 from benchmarks.peers import WEBSOCKIFY, found
-from benchmarks.scenes import PRODUCT, SCENES
+from benchmarks.scenes import PRODUCT, SCENES, WORKERS
 from benchmarks.tables import Rounds, goal_table, middle, number, ratio, scene_table
 
 ROOT = Path(__file__).parent.parent
@@ -46,8 +46,8 @@ def _replace(file: Path, text: str) -> None:
 
 
 def _three_lines(scenes: Mapping[str, Rounds]) -> str:
-    def times(scene: str, figure: str, against: str = "websockify") -> str:
-        return number(ratio(scenes.get(scene, ()), PRODUCT, figure, against))
+    def times(scene: str, figure: str, against: str = "websockify", peer: str = PRODUCT) -> str:
+        return number(ratio(scenes.get(scene, ()), peer, figure, against))
 
     def sessions(figure: str, scene: str = "idle", peer: str = PRODUCT) -> str:
         return number(middle(scenes.get(scene, ()), peer, figure))
@@ -55,8 +55,9 @@ def _three_lines(scenes: Mapping[str, Rounds]) -> str:
     return "\n".join(
         (
             f"- CPU time for a desktop on its way to a browser: {times('down', 'cpu_s_per_gb')} of websockify's, "
-            f"{times('down', 'cpu_s_per_gb', 'haproxy')} of HAProxy's in TCP mode.",
-            f"- {times('connect', 'visits_per_s')} times websockify's visits a second, "
+            f"{times('down', 'cpu_s_per_gb', 'haproxy')} of HAProxy's in TCP mode; "
+            f"in TLS {times('down-tls', 'cpu_s_per_gb')} of websockify's.",
+            f"- {times('connect', 'visits_per_s', peer=WORKERS)} times websockify's visits a second, "
             f"{times('up-small', 'per_s')} times its short messages, "
             f"{times('keys', 'added_us')} of what it adds to a keystroke's way.",
             f"- {sessions('kib_per_session')} KiB of memory for an idle session (websockify: "

@@ -87,7 +87,8 @@ def test_figures_go_between_their_marks(tmp_path, monkeypatch):
         file.write_text("before\n<!-- figures -->\nold\n<!-- end of figures -->\nafter\n")
     monkeypatch.setattr(page, "PAGE", files[0])
     monkeypatch.setattr(page, "README", files[1])
-    page.write("new", {"connect": [{"websockify": {"visits_per_s": 2.0}, "rfbproxy": {"visits_per_s": 10.0}}]})
+    visits = {"websockify": {"visits_per_s": 2.0}, "rfbproxy-workers": {"visits_per_s": 10.0}}
+    page.write("new", {"connect": [visits]})
     assert files[0].read_text() == "before\n<!-- figures -->\nnew\n<!-- end of figures -->\nafter\n"
     assert "- 5 times websockify's visits a second" in files[1].read_text()
 
