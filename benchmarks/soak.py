@@ -21,7 +21,8 @@ from pathlib import Path
 from benchmarks.soak_peers import Ends, Target, open_client
 from rfbproxy.session.pipes import IDLE_LIMIT
 from tests.certificates import certificate
-from tests.proxy_process import Proxy, free_port, running
+from tests.ports import free_port
+from tests.proxy_process import Proxy, running
 
 MEMORY_KIB = 24 * 1024  # that the proxy may have more in the end: its heap is in pieces then
 SETTLE_S = 30.0

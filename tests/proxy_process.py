@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,15 +16,10 @@ from rfbproxy.config import Config
 from rfbproxy.consoleauth import Grant
 from rfbproxy.issue import SPICE_TYPES, Console, issue
 from rfbproxy.store_options import open_store
+from tests.ports import free_port
 
 BIN = Path(sys.executable).parent
 TIMEOUT_S = 20.0
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition, what: str, timeout_s: float = TIMEOUT_S):

@@ -11,7 +11,8 @@ from pathlib import Path
 from rfbproxy.consoleauth import hash_token
 from rfbproxy.secret import Secret
 from tests.peers import WebSocket
-from tests.proxy_process import Proxy, free_port, running, until
+from tests.ports import free_port
+from tests.proxy_process import Proxy, running, until
 from tests.spice_peers import Link, Peer, Socket, Viewer, spice_target
 
 BINARY = "Sec-WebSocket-Protocol: binary"

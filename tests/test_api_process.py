@@ -14,7 +14,8 @@ import pytest
 from rfbproxy.reasons import CloseReason
 from tests.certificates import certificate
 from tests.peers import SERVER_INIT, WebSocket, echo, enter, refusal, target
-from tests.proxy_process import BIN, TIMEOUT_S, Proxy, free_port, run, running, until
+from tests.ports import free_port
+from tests.proxy_process import BIN, TIMEOUT_S, Proxy, run, running, until
 from tests.test_startup import hand_over
 
 TOKEN = "the-token-of-the-api"

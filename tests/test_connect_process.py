@@ -13,7 +13,8 @@ from rfbproxy.reasons import CloseReason
 from tests.certificates import certificate
 from tests.java_viewer import ENCODINGS, SET_ENCODINGS, SET_PIXEL_FORMAT, UPDATE_REQUEST, JavaViewer, ProxyReports
 from tests.peers import SERVER_INIT, cut_text, echo, enter, http, rfb_server, take, target
-from tests.proxy_process import Proxy, free_port, running, until
+from tests.ports import free_port
+from tests.proxy_process import Proxy, running, until
 from tests.test_startup import Foreground
 
 XVP_PORT = re.compile(r"http://127\.0\.0\.1:([0-9]+)/console\?token=([0-9a-f-]{36})")

@@ -7,7 +7,8 @@ from keystoneauth1 import adapter, discover, exceptions, session, token_endpoint
 
 from tests.certificates import certificate
 from tests.peers import SERVER_INIT, WebSocket, echo, enter, target
-from tests.proxy_process import free_port, running, until
+from tests.ports import free_port
+from tests.proxy_process import running, until
 
 TOKEN = "the-token-of-the-api"
 SERVER = "5b9fe8e4-91b7-4ea6-9f6c-0a6b7f0f3a11"

@@ -15,7 +15,7 @@ from rfbproxy.errors import ConfigError
 from rfbproxy.listening import close as close_places
 from rfbproxy.listening import listen, places
 from rfbproxy.systemd import HandedOver
-from tests.proxy_process import free_port
+from tests.ports import free_port
 
 
 def config(tmp_path, options):

@@ -6,7 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.peers import SERVER_INIT, WebSocket, cut_text, echo, enter, refusal, target
-from tests.proxy_process import TIMEOUT_S, free_port, running, until
+from tests.ports import free_port
+from tests.proxy_process import TIMEOUT_S, running, until
 from tests.spice_process import SpiceProxy
 
 TOKEN, METRICS_TOKEN = "the-token-of-the-api", "the-token-of-the-metrics"

@@ -12,7 +12,8 @@ from rfbproxy.reasons import CloseReason
 from tests.certificates import certificate
 from tests.native_viewer import NativeViewer
 from tests.peers import SERVER_INIT, TIMEOUT_S, cut_text, echo, take, target
-from tests.proxy_process import free_port, run, running, until
+from tests.ports import free_port
+from tests.proxy_process import run, running, until
 
 NO_TOKEN = "00000000-0000-4000-8000-000000000000"
 

@@ -12,7 +12,8 @@ from rfbproxy.reasons import CloseReason
 from tests.certificates import certificate
 from tests.java_viewer import JavaViewer
 from tests.peers import SERVER_INIT, WebSocket, enter, rfb_server, secured_rfb_server, target
-from tests.proxy_process import free_port, running, until
+from tests.ports import free_port
+from tests.proxy_process import running, until
 
 FLOOD = 200_000_000  # bytes
 PIECE = bytes(range(256)) * 4096

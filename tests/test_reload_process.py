@@ -8,7 +8,8 @@ from contextlib import closing
 
 from tests.certificates import certificate
 from tests.peers import SERVER_INIT, WebSocket, echo, enter, http, refusal, target
-from tests.proxy_process import Proxy, free_port, running, until
+from tests.ports import free_port
+from tests.proxy_process import Proxy, running, until
 
 REQUEST = b"\x03\x00\x00\x00\x00\x00\x00\x40\x00\x30"  # FramebufferUpdateRequest
 ALLOWED = "[console]\nallowed_origins = friend.example\n"

@@ -19,7 +19,8 @@ from rfbproxy.spice import LinkError
 from rfbproxy.spice.messages import message
 from tests.certificates import certificate
 from tests.peers import TIMEOUT_S, WebSocket, refusal, target
-from tests.proxy_process import free_port, run, until
+from tests.ports import free_port
+from tests.proxy_process import run, until
 from tests.spice.samples import HTML5_TICKET, MECHANISM
 from tests.spice_peers import (
     CHANNELS,

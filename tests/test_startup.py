@@ -17,7 +17,8 @@ import pytest
 from rfbproxy.reasons import CloseReason
 from tests.certificates import certificate
 from tests.peers import SERVER_INIT, WebSocket, echo, enter, http, refusal, rfb_server, target
-from tests.proxy_process import BIN, Proxy, free_port, run, running, until
+from tests.ports import free_port
+from tests.proxy_process import BIN, Proxy, run, running, until
 
 COMMANDS = [("twistd", "-n", "consoleproxy"), ("consoleproxy", "serve")]
 

@@ -9,7 +9,8 @@ from rfbproxy.consoleauth.token import hash_token
 from rfbproxy.reasons import CloseReason
 from tests.consoleauth.openstack import openstack
 from tests.peers import SERVER_INIT, WebSocket, cut_text, echo, enter, http, refusal, target
-from tests.proxy_process import Proxy, free_port, run, running, until
+from tests.ports import free_port
+from tests.proxy_process import Proxy, run, running, until
 
 TOKEN = "8f14e45f-ceea-467f-a2b5-1d1a4b1f0c11"
 UUID = "11111111-2222-3333-4444-555555555555"

@@ -15,6 +15,7 @@ from rfbproxy.reasons import CloseReason
 from rfbproxy.rfb.vnc_auth import vnc_response_is_valid
 from rfbproxy.secret import Secret
 from tests.peers import SERVER_INIT, Refusal, WebSocket, cut_text, echo, enter, http, refusal, rfb_server, take, target
+from tests.ports import free_port
 from tests.proxy_process import Proxy, run, running, until
 
 UNIT = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z$")
@@ -324,8 +325,6 @@ def test_a_password_of_the_grant_logs_in_and_is_shown_to_nobody(proxy, tmp_path)
 
 
 def unreachable_port() -> int:
-    from tests.proxy_process import free_port
-
     return free_port()
 
 

@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from rfbproxy.reasons import CloseReason
 from tests.peers import SERVER_INIT, WebSocket, echo, enter, http, refusal, target
-from tests.proxy_process import Proxy, free_port, run, running, until
+from tests.ports import free_port
+from tests.proxy_process import Proxy, run, running, until
 from tests.spice_peers import CURSOR, DISPLAY, INPUTS, spice_target
 from tests.spice_process import PASSWORD, spice_running
 

@@ -6,7 +6,8 @@ The former come to the proxy from an address of their own, so that a browser's c
 from pathlib import Path
 
 from tests.certificates import certificate
-from tests.live.processes import Process, free_port
+from tests.live.processes import Process
+from tests.ports import free_port
 
 FILES = Path(__file__).parents[2] / "docs" / "how-to" / "load-balancer"
 ADDRESS = "127.0.0.9"  # of the load balancer, as the proxy sees it

@@ -18,7 +18,8 @@ from rfbproxy.issue import Console, issue
 from rfbproxy.reasons import CloseReason
 from tests.live.databases import DatabaseServer
 from tests.peers import SERVER_INIT, Target, WebSocket, cut_text, echo, enter, http
-from tests.proxy_process import Proxy, free_port
+from tests.ports import free_port
+from tests.proxy_process import Proxy
 
 PROXIES = 4
 BEARER = "the-key-of-the-clusters-api"

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from tests.live.processes import Process, free_port, program, until
+from tests.live.processes import Process, program, until
+from tests.ports import free_port
 
 PASSWORD = "geheim"
 

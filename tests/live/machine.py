@@ -11,7 +11,8 @@ from typing import Any
 
 from PIL import Image
 
-from tests.live.processes import Process, free_port, program, until
+from tests.live.processes import Process, program, until
+from tests.ports import free_port
 
 GUEST_SOURCE = Path(__file__).with_name("guest.S")
 

@@ -1,7 +1,6 @@
 """Programs that the live tests run: each in its own process group, with its output kept, stopped by its id."""
 
 import os
-import random
 import shutil
 import signal
 import socket
@@ -20,8 +19,6 @@ LOG_TAIL = 4000  # characters of each log that a failure shows
 
 T = TypeVar("T")
 
-_given_ports: set[int] = set()
-
 
 def program(name: str) -> str:
     """Where a program is; a test without it fails."""
@@ -39,19 +36,6 @@ def until(look: Callable[[], T], what: str, timeout_s: float = PATIENCE_S) -> T:
             pytest.fail(f"{what}: not within {timeout_s:g} s")
         time.sleep(0.02)
     return answer
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody has, below those that the kernel gives to outgoing connections."""
-    for port in random.sample(sorted(set(range(20000, 32000)) - _given_ports), 100):
-        with socket.socket() as trial:
-            try:
-                trial.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            _given_ports.add(port)
-            return port
-    pytest.fail("no free port found")
 
 
 class Process:

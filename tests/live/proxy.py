@@ -13,7 +13,8 @@ from urllib.request import urlopen
 import pytest
 
 from tests.live.machine import Target
-from tests.live.processes import Process, free_port, program, until
+from tests.live.processes import Process, program, until
+from tests.ports import free_port
 
 
 @dataclass(frozen=True)

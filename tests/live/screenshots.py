@@ -10,7 +10,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.live.browser import ConsolePage, launch, window
 from tests.live.laboratory import Laboratory
-from tests.live.processes import free_port
+from tests.ports import free_port
 
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 SIZE_LIMIT = 100_000  # bytes

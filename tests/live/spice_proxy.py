@@ -7,9 +7,10 @@ from urllib.request import urlopen
 
 from rfbproxy.reasons import CloseReason
 from tests.live.pki import Pki
-from tests.live.processes import free_port, until
+from tests.live.processes import until
 from tests.live.proxy import Console, Proxy
 from tests.live.spice_targets import SpiceMachine
+from tests.ports import free_port
 
 
 class SpiceProxy(Proxy):

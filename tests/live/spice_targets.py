@@ -6,7 +6,8 @@ from pathlib import Path
 from rfbproxy.spice.constants import channel_name
 from tests.live.machine import Machine
 from tests.live.pki import HOST_SUBJECT, Identity
-from tests.live.processes import free_port, until
+from tests.live.processes import until
+from tests.ports import free_port
 
 SCREEN_AND_KEYS = {"main", "display", "inputs", "cursor"}
 

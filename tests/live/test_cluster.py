@@ -18,8 +18,9 @@ from rfbproxy.reasons import CloseReason
 from tests.consoleauth import stores
 from tests.live.cluster import PROXIES, Cluster, Issued, Session, patient_echo
 from tests.live.databases import Mariadb, Postgresql
-from tests.live.processes import free_port, until
+from tests.live.processes import until
 from tests.peers import refusal, target
+from tests.ports import free_port
 from tests.proxy_process import run
 
 INSTANCES = 25

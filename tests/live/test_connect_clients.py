@@ -9,7 +9,8 @@ import pytest
 from rfbproxy.reasons import CloseReason
 from tests.live.processes import program
 from tests.peers import echo, target
-from tests.proxy_process import Proxy, free_port
+from tests.ports import free_port
+from tests.proxy_process import Proxy
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from rfbproxy.demo.layout import DEFAULT_SIZE, Button, layout_for
 from rfbproxy.reasons import CloseReason
 from tests.live.browser import ConsolePage, SpicePage
 from tests.live.laboratory import Laboratory
-from tests.live.processes import Process, free_port
+from tests.live.processes import Process
+from tests.ports import free_port
 
 QUICKLY_S = 3.0
 

@@ -17,8 +17,9 @@ from tests.live.balancers import ADDRESS, Haproxy, Nginx
 from tests.live.browser import ConsolePage
 from tests.live.laboratory import Laboratory
 from tests.live.machine import Target
-from tests.live.processes import PATIENCE_S, free_port, until
+from tests.live.processes import PATIENCE_S, until
 from tests.live.proxy import Proxy
+from tests.ports import free_port
 
 COMMAND = ["twistd", "-n", "consoleproxy"]
 

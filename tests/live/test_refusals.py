@@ -10,9 +10,9 @@ from playwright.sync_api import Page
 from rfbproxy.reasons import CloseReason
 from tests.live.browser import ConsolePage, NovncAutoPage, NovncPage
 from tests.live.laboratory import Laboratory
-from tests.live.processes import free_port
 from tests.live.proxy import Proxy
 from tests.live.targets import Qemu
+from tests.ports import free_port
 
 PAGES = [ConsolePage, NovncPage, NovncAutoPage]
 

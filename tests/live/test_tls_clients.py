@@ -12,7 +12,8 @@ import pytest
 from tests.certificates import certificate
 from tests.live.processes import Process, program
 from tests.peers import http
-from tests.proxy_process import BIN, Proxy, free_port, until
+from tests.ports import free_port
+from tests.proxy_process import BIN, Proxy, until
 
 
 @pytest.fixture

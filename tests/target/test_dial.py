@@ -16,6 +16,7 @@ from zope.interface import implementer
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.target.dial import Dialler, address_text
 from rfbproxy.transport import TransportStream
+from tests.ports import free_port
 
 TIMEOUT_S = 0.3
 
@@ -116,12 +117,6 @@ def black_hole(listening):
             filler.connect_ex(("127.0.0.1", port))
         sleep(0.02)
         yield port
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def finish(world, stream):

@@ -1,0 +1,25 @@
+"""Ports for programs that are about to start."""
+
+import random
+import socket
+
+_chance = random.SystemRandom()  # which nothing seeds
+_given: set[int] = set()
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that nobody has at any address, and that was not given before, for a program to listen on.
+
+    It is below those that the kernel gives to outgoing connections, one of which might have it by then.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in _chance.sample(sorted(set(range(20000, 32000)) - _given), 100):
+        try:
+            for everywhere in {family, socket.AF_INET}:
+                with socket.socket(everywhere) as trial:
+                    trial.bind(("::" if everywhere == socket.AF_INET6 else "0.0.0.0", port))
+        except OSError:
+            continue
+        _given.add(port)
+        return port
+    raise AssertionError("no free port found")
