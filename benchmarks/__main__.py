@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from benchmarks import page
+from benchmarks import network, page
 from benchmarks.measuring import Figures, Play
 from benchmarks.peers import Peer, check_load_generator
 from benchmarks.processes import LAST, BenchmarkError, file_limit, processors
@@ -25,6 +25,8 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(words)
     chosen = _chosen(arguments.only)
     file_limit()
+    if not network.enter():
+        _say("only root can measure in a network of its own; the system's may have another TCP")
     load_average = os.getloadavg()[0]
     begun = time.monotonic()
     try:

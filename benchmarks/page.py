@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks import network
 from benchmarks.goals import GOALS
 from benchmarks.peers import WEBSOCKIFY, found
 from benchmarks.scenes import PRODUCT, SCENES, WORKERS
@@ -75,7 +76,7 @@ def _setting(load_average: float) -> str:
         f"{datetime.now(UTC):%Y-%m-%d}",
         f"{os.cpu_count()} processors ({cpu[1] if cpu else platform.machine()})",
         f"{int(memory[1]) / 2**20 if memory else 0:.0f} GiB",
-        f"{system}, Linux {platform.release().split('-')[0]}",
+        f"{system}, Linux {platform.release().split('-')[0]}, {network.described()}",
         f"load average before the first run {load_average:.1f}",
         f"Python {platform.python_version()}, Twisted {version('twisted')}, pyOpenSSL {version('pyopenssl')}",
         _versions(WEBSOCKIFY.parent / "pip", "freeze"),

@@ -20,6 +20,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from rfbproxy.congestion import send_unpaced_within_machine
 from rfbproxy.errors import RemoteProtocolError, SecurityFailure
 from rfbproxy.loan import Loan, has_socket, lend
 from rfbproxy.stream import Stream, TlsSide
@@ -154,6 +155,7 @@ def make_interactive(transport: ITransport | None) -> None:
     if isinstance(handle, socket.socket) and handle.family != socket.AF_UNIX:
         for option, value in _KEEPALIVE.items():
             handle.setsockopt(socket.IPPROTO_TCP, option, value)
+        send_unpaced_within_machine(handle)
 
 
 def end_sending(transport: ITransport | None) -> bool:
