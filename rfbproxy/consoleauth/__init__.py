@@ -59,6 +59,9 @@ class SessionStore(Protocol):
     def enter(self, row: SessionRow, now: int, *, alone: str) -> Awaitable[bool]:
         """Let a session in that is to be the only one of its instance."""
 
+    def settle(self, row: SessionRow, now: int, *, alone: str) -> Awaitable[None]:
+        """Let such a session be alone among those that began before it, too, though they were told of later."""
+
     def use(self, row: SessionRow, client: str, now: int) -> Awaitable[bool]:
         """Use a session's one-time token."""
 

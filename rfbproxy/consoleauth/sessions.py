@@ -103,17 +103,10 @@ class SessionTable:
         Args:
             alone: `refuse`: where there is one already, this one is not let in (False); `exclusive`: all others end.
         """
-        # What has no instance is known by its token.
-        same = _session.instance_uuid == row.instance if row.instance else _session.token_hash == row.token_hash
-        others = and_(same, _session.session != row.id, _session.ending.is_(null()), _lives(now))
-        if self._beside_tokens:
-            lock = select(TOKENS.c.id).where(TOKENS.c.instance_uuid == row.instance)
-        else:  # the tokens are elsewhere, with what says whose they are
-            lock = select(GRANTS.c.token_hash)
+        others = _others(row, now)
 
         def come(connection: Connection) -> bool:
-            # One at a time: the lock is for PostgreSQL and MariaDB, where SQLite has it from its first writing on.
-            connection.execute(lock.with_for_update())
+            self._lock_instance(connection, row)
             _come(connection, row, now)
             if alone == "refuse" and connection.execute(select(_session.session).where(others)).first() is not None:
                 connection.execute(delete(SESSIONS).where(_session.session == row.id))
@@ -123,6 +116,39 @@ class SessionTable:
             return True
 
         return self._transact(come)
+
+    def settle(self, row: SessionRow, now: int, *, alone: str) -> None:
+        """Let a session that was let in alone be alone among those that began before it, too.
+
+        Their proxies may have told of them only since, with their next beat.
+
+        Args:
+            alone: what the session was let in with.
+        """
+        this = and_(_session.session == row.id, _session.ending.is_(null()))
+        earlier = and_(_others(row, now), _session.started < row.started)
+
+        def look_again(connection: Connection) -> None:
+            self._lock_instance(connection, row)
+            if connection.execute(select(_session.session).where(this)).first() is None:
+                return
+            if alone == "exclusive":
+                connection.execute(update(SESSIONS).where(earlier).values(ending=POLICY))
+            elif connection.execute(select(_session.session).where(earlier)).first() is not None:
+                connection.execute(update(SESSIONS).where(this).values(ending=POLICY))
+
+        self._transact(look_again)
+
+    def _lock_instance(self, connection: Connection, row: SessionRow) -> None:
+        """Let sessions of an instance come one at a time.
+
+        The lock is for PostgreSQL and MariaDB; SQLite's transaction has one from its first writing on.
+        """
+        if self._beside_tokens:
+            lock = select(TOKENS.c.id).where(TOKENS.c.instance_uuid == row.instance)
+        else:  # the tokens are elsewhere, with what says whose they are
+            lock = select(GRANTS.c.token_hash)
+        connection.execute(lock.with_for_update())
 
     def use(self, row: SessionRow, client: str, now: int) -> bool:
         """Use a session's one-time token; it was used already where this gives False.
@@ -258,6 +284,12 @@ def end_sessions(connection: Connection, which: ColumnElement[bool]) -> int:
 
 def _lives(now: int) -> ColumnElement[bool]:
     return _session.proxy.in_(select(_proxy.proxy).where(_proxy.seen > now - ALIVE_S))
+
+
+def _others(row: SessionRow, now: int) -> ColumnElement[bool]:
+    """The other sessions of an instance that live and are not to end; what has no instance is known by its token."""
+    same = _session.instance_uuid == row.instance if row.instance else _session.token_hash == row.token_hash
+    return and_(same, _session.session != row.id, _session.ending.is_(null()), _lives(now))
 
 
 def _values(row: SessionRow) -> dict[str, Any]:

@@ -174,6 +174,10 @@ class ThreadedSessions:
         """See `SessionTable.enter`."""
         return self._in_table(lambda table: table.enter(row, now, alone=alone))
 
+    def settle(self, row: SessionRow, now: int, *, alone: str) -> Deferred[None]:
+        """See `SessionTable.settle`."""
+        return self._in_table(lambda table: table.settle(row, now, alone=alone))
+
     def use(self, row: SessionRow, client: str, now: int) -> Deferred[bool]:
         """See `SessionTable.use`."""
         return self._in_table(lambda table: table.use(row, client, now))

@@ -25,6 +25,7 @@ _ENDINGS = {  # by the store's word
 _ALONE = ("exclusive", "refuse")  # how a session is shared that is to be the only one of its instance
 STOP_S = 1.0  # for the store to hear, at the end, that no session lives any more
 LOOK_S = 0.5  # between looks at the store, while there are sessions: a quarter of what ending one may take
+SETTLE_S = 2 * LOOK_S  # after which every proxy has told of what began before
 
 _log = Logger()
 
@@ -75,6 +76,8 @@ class LiveSessions:
         self._live[row.id] = live
         if live.is_over:  # while the store was asked
             self.leave(live)
+        elif grant.share in _ALONE:
+            self._clock.callLater(SETTLE_S, self._settle, live, grant.share)
         self._keep_telling()
 
     async def stop(self) -> None:
@@ -105,6 +108,17 @@ class LiveSessions:
 
     async def _leave(self, token_hash: str, id_: str) -> None:
         await self._store.leave(token_hash, id_, self._now)
+
+    def _settle(self, live: "Live", alone: str) -> None:
+        if not live.is_over:
+            settling = Deferred.fromCoroutine(self._ask_to_settle(live.row(self._proxy()), alone))
+            settling.addErrback(lambda failure: _log.failure("a session may not be alone", failure))
+
+    async def _ask_to_settle(self, row: SessionRow, alone: str) -> None:
+        try:
+            await self._store.settle(row, self._now, alone=alone)
+        except StoreError as error:
+            _log.warn("[{session}] may not be alone: {error}", session=row.id, error=error)
 
     async def _tell_the_end(self) -> None:
         await self._told

@@ -52,6 +52,9 @@ def token(one):
     return create(one)[1]
 
 
+BETWEEN, LATER = "2026-11-27T00:00:00.200Z", "2026-11-27T00:00:00.300Z"  # since the others start
+
+
 def row(id_, token, proxy=A, **fields):
     values = {
         "id": id_,
@@ -239,6 +242,41 @@ class TestAlone:
         other.sessions.end("a", NOW)
         assert other.sessions.enter(row("b", token, B), NOW, alone="refuse")
         assert one.sessions.enter(row("c", token), NOW + ALIVE_S, alone="refuse")
+
+    def test_those_that_began_before_it_and_were_told_of_later_end(self, one, other, token):
+        before, after = row("a", token), row("c", token, started=LATER)
+        alone = row("b", token, B, started=BETWEEN)
+        assert other.sessions.enter(alone, NOW, alone="exclusive")
+        assert tell(one, before, after) == {}
+        other.sessions.settle(alone, NOW, alone="exclusive")
+        assert tell(one, before, after) == {"a": POLICY}
+        assert tell(other, alone, proxy=B) == {}
+
+    def test_it_yields_to_those_that_began_before_it_and_were_told_of_later(self, one, other, token):
+        before, alone = row("a", token), row("b", token, B, started=BETWEEN)
+        assert other.sessions.enter(alone, NOW, alone="refuse")
+        tell(one, before)
+        other.sessions.settle(alone, NOW, alone="refuse")
+        assert tell(one, before) == {}
+        assert tell(other, alone, proxy=B) == {"b": POLICY}
+
+    @pytest.mark.parametrize("alone", ["exclusive", "refuse"])
+    def test_one_that_is_to_end_itself_ends_nobody(self, one, other, token, alone):
+        first, second = row("a", token), row("b", token, B, started=BETWEEN)
+        tell(one, first)
+        tell(other, second, proxy=B)
+        other.sessions.end("b", NOW)
+        other.sessions.settle(second, NOW, alone=alone)
+        assert tell(one, first) == {}
+        assert tell(other, second, proxy=B) == {"b": REVOKED}
+
+    @pytest.mark.parametrize("alone", ["exclusive", "refuse"])
+    def test_beside_those_that_began_later_it_stays(self, one, other, token, alone):
+        first, second = row("a", token), row("b", token, B, started=LATER)
+        assert one.sessions.enter(first, NOW, alone=alone)
+        tell(other, second, proxy=B)
+        one.sessions.settle(first, NOW, alone=alone)
+        assert tell(one, first) == tell(other, second, proxy=B) == {}
 
     def test_of_many_that_come_at_once_one_gets_in(self, stores, token):
         with ThreadPoolExecutor(8) as threads:

@@ -3,12 +3,13 @@
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent
 
 from rfbproxy.consoleauth import Grant
 from rfbproxy.errors import StoreError
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.audit import VisitRecord
-from rfbproxy.session.live_sessions import LOOK_S, STOP_S, Live, LiveSessions
+from rfbproxy.session.live_sessions import LOOK_S, SETTLE_S, STOP_S, Live, LiveSessions
 from tests.session.fakes import STARTED, TOKEN, console_token
 
 DOWN = StoreError("token store sqlite: it is down")
@@ -21,7 +22,7 @@ class FakeSessions:
         self.told = []
         self.asked = []
         self.ending = {}
-        self.answers = {"use": True, "enter": True, "leave": None}
+        self.answers = {"use": True, "enter": True, "settle": None, "leave": None}
         self.down = False
 
     def tell(self, proxy, sessions, now):
@@ -40,6 +41,9 @@ class FakeSessions:
 
     def enter(self, row, now, *, alone):
         return self._answer("enter", row.id, alone)
+
+    def settle(self, row, now, *, alone):
+        return self._answer("settle", row.id, alone)
 
     def leave(self, token_hash, session, now):
         return self._answer("leave", token_hash, session)
@@ -163,6 +167,29 @@ def test_it_is_told_even_of_a_session_that_ended_while_it_was_down(bench):
 def test_a_session_that_is_to_be_alone_asks_first(bench, share):
     assert bench.enter(bench.session(share=share))
     assert bench.store.asked == [("enter", "a", share)]
+
+
+@pytest.mark.parametrize("share", ["exclusive", "refuse"])
+def test_it_asks_again_once_all_proxies_have_told_of_theirs(bench, share):
+    assert bench.enter(bench.session(share=share))
+    bench.clock.pump([SETTLE_S / 2] * 6)
+    assert bench.store.asked[1:] == [("settle", "a", share)]
+
+
+def test_one_that_has_ended_meanwhile_does_not(bench):
+    session = bench.session(share="exclusive")
+    assert bench.enter(session)
+    bench.live.leave(session)
+    bench.clock.advance(SETTLE_S)
+    assert bench.store.asked == [("enter", "a", "exclusive")]
+
+
+def test_a_store_that_fails_then_ends_nobody(bench, log):
+    bench.store.answers["settle"] = DOWN
+    assert bench.enter(bench.session(share="exclusive"))
+    bench.clock.advance(SETTLE_S)
+    assert bench.ended == []
+    assert [formatEvent(event) for event in log] == ["[a] may not be alone: token store sqlite: it is down"]
 
 
 @pytest.mark.parametrize("grant", [{}, {"share": "share"}, {"one_time": False}])
