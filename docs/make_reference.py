@@ -10,8 +10,8 @@ from oslo_config import cfg
 
 from rfbproxy.exposition import METRICS
 from rfbproxy.options import GROUPS
+from rfbproxy.options.retired import RETIRED, RETIRED_GROUPS, UNUSED_BY_THE_SERVICE
 from rfbproxy.reasons import CloseReason
-from rfbproxy.retired_options import RETIRED, RETIRED_GROUPS, UNUSED_BY_THE_SERVICE
 
 REFERENCE = Path(__file__).parent / "reference"
 WHEN = {

@@ -18,7 +18,7 @@ from rfbproxy.address import Address
 from rfbproxy.config import Config
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.errors import ConfigError, StoreError
-from rfbproxy.option_names import meant_by, remarks
+from rfbproxy.options.names import meant_by, remarks
 from rfbproxy.serving import Serving, Share
 from rfbproxy.session.limits import Limits
 from rfbproxy.store_options import named_store

@@ -8,8 +8,8 @@ from pathlib import Path
 from oslo_config import cfg
 
 from rfbproxy.errors import ConfigError
-from rfbproxy.option_names import unknown, written_in
 from rfbproxy.options import GROUPS
+from rfbproxy.options.names import unknown, written_in
 from rfbproxy.written import Written
 
 logging.getLogger("oslo_config").setLevel(logging.ERROR)  # old names are welcome here, and not worth a warning

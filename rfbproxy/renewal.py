@@ -4,7 +4,7 @@ from twisted.logger import Logger
 
 from rfbproxy import api_assembly, assembly
 from rfbproxy.config import Config
-from rfbproxy.options import KEYSTONE_AUTHTOKEN
+from rfbproxy.options.keystone import KEYSTONE_AUTHTOKEN
 
 NEEDS_RESTART = (
     ("DEFAULT", "source_is_ipv6"),

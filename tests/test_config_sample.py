@@ -4,7 +4,7 @@ from rfbproxy.config import Config
 from rfbproxy.config_check import check
 from rfbproxy.config_sample import WIDTH, config_sample
 from rfbproxy.options import GROUPS
-from rfbproxy.retired_options import UNUSED_BY_THE_SERVICE
+from rfbproxy.options.retired import UNUSED_BY_THE_SERVICE
 
 
 def test_every_option_stands_in_its_group_with_its_help_and_old_names():

@@ -1,9 +1,9 @@
 import pytest
 
 from rfbproxy.config import Config
-from rfbproxy.option_names import meant_by, remarks
 from rfbproxy.options import GROUPS
-from rfbproxy.retired_options import RETIRED, RETIRED_GROUPS, UNUSED_BY_THE_SERVICE
+from rfbproxy.options.names import meant_by, remarks
+from rfbproxy.options.retired import RETIRED, RETIRED_GROUPS, UNUSED_BY_THE_SERVICE
 from rfbproxy.written import Finding, Written
 
 # nova/conf of today's nova and of all since Liberty, and older option tables: what concerns consoles.

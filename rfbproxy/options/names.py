@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from oslo_config import cfg
 
 from rfbproxy.options import GROUPS, SHARED_GROUPS
-from rfbproxy.retired_options import RETIRED, RETIRED_GROUPS, UNUSED_BY_THE_SERVICE
+from rfbproxy.options.retired import RETIRED, RETIRED_GROUPS, UNUSED_BY_THE_SERVICE
 from rfbproxy.written import Finding, Written
 
 
