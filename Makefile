@@ -11,7 +11,7 @@ SHARE := $(VENV)/share/rfbproxy
 LISTEN ?= 127.0.0.1:6080
 SOURCES := $(shell find rfbproxy twisted -name '*.py' -o -path 'rfbproxy/web/*') pyproject.toml setup.py
 # They start programs and look at the time: one after the other, with nothing beside them.
-PROCESS_TESTS := $(wildcard tests/test_*_process.py) tests/test_cli.py tests/test_startup.py tests/live
+PROCESS_TESTS := $(wildcard tests/test_*_process.py) tests/cli tests/test_startup.py tests/live
 BENCH := .bench
 LOAD_SOURCES := $(wildcard benchmarks/load/*.c)
 CFLAGS ?= -O2 -Wall -Wextra -Wconversion -Wshadow -Werror

@@ -2,7 +2,7 @@
 
 import sys
 
-from rfbproxy.command_line import hide_argument
+from rfbproxy.cli.secrets import hide_argument
 from rfbproxy.importing import importing
 
 
@@ -12,7 +12,7 @@ def main() -> None:
         if before == "--token" or before.startswith("--token="):
             hide_argument(argument if before == "--token" else before.removeprefix("--token="))
     with importing():
-        from rfbproxy.cli import main as run
+        from rfbproxy.cli.main import main as run
 
     run()
 

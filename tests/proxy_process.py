@@ -99,7 +99,7 @@ workers = 1
     def create(
         self, port: int, *, console_type: str = "novnc", host: str = "127.0.0.1", ttl: int = 600, **grant
     ) -> dict:
-        """Issue a token as `consoleproxy console create` does (`tests/test_cli.py`), without the wait for a process."""
+        """Issue a token as `consoleproxy console create` does (`tests/cli`), without the wait for a process."""
         instance, path = grant.pop("instance", None), grant.pop("internal_access_path", None)
         tls_port = grant.pop("tls_port", None)
         console = Console(

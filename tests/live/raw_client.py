@@ -14,8 +14,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from rfbproxy.address import parse_address
+from rfbproxy.cli.secrets import read_secret
 from rfbproxy.client.request import ConsoleRequest
-from rfbproxy.command_line import read_secret
 from rfbproxy.config import Config
 from rfbproxy.consoleauth import Grant
 from rfbproxy.consoleauth.sql import SqlStore

@@ -1,0 +1,8 @@
+import pytest
+
+from tests.proxy_process import Proxy
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Proxy(tmp_path)
