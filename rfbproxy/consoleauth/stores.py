@@ -7,7 +7,7 @@ from typing import Any
 from rfbproxy.consoleauth.addresses import scheme_of
 from rfbproxy.consoleauth.sql import SqlStore
 from rfbproxy.consoleauth.store import Store
-from rfbproxy.errors import ConfigError, StoreError
+from rfbproxy.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +66,3 @@ def make_store(url: str, options: StoreOptions) -> Store:
         what = f"a kind of token store, {scheme[:80]!r}, that is unknown" if scheme else "not a database URL"
         raise ConfigError(f"[consoleauth] connection is {what}; allowed is what begins with {allowed}")
     return _STORES[scheme](url, options)
-
-
-def open_store(url: str, options: StoreOptions) -> Store:
-    """The store at an address, opened.
-
-    Raises:
-        ConfigError: the address, or an option that goes with it, cannot be used.
-        StoreError: the store cannot be opened.
-    """
-    store = make_store(url, options)
-    try:
-        store.open()
-    except StoreError:
-        store.close()
-        raise
-    return store
