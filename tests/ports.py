@@ -1,7 +1,10 @@
-"""Ports for programs that are about to start."""
+"""Ports for programs that are about to start, and one that never answers."""
 
+import contextlib
 import random
 import socket
+import time
+from collections.abc import Iterator
 
 _chance = random.SystemRandom()  # which nothing seeds
 _given: set[int] = set()
@@ -23,3 +26,16 @@ def free_port(host: str = "127.0.0.1") -> int:
         _given.add(port)
         return port
     raise AssertionError("no free port found")
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[int]:
+    """A port of 127.0.0.1 that never answers: its backlog is full."""
+    with contextlib.ExitStack() as stack:
+        hole = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(hole.getsockname())
+        time.sleep(0.02)
+        yield hole.getsockname()[1]

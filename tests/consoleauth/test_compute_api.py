@@ -17,6 +17,7 @@ from tests.consoleauth.openstack import openstack
 from tests.consoleauth.stores import KEPT, NOW, keep_grant, opened, rows, use
 from tests.consoleauth.test_sessions import row, tell
 from tests.consoleauth.test_token import console_token
+from tests.ports import black_hole
 
 TOKEN = "8f14e45f-ceea-467f-a2b5-1d1a4b1f0c11"
 VNC = {"instance_uuid": "i", "host": "node1", "port": 5900, "internal_access_path": None}
@@ -208,17 +209,11 @@ class TestFailure:
         assert store.find(TOKEN) is not None
 
     def test_a_black_hole(self, cloud, tmp_path):
-        with contextlib.ExitStack() as stack:
-            hole = stack.enter_context(socket.socket())
-            hole.bind(("127.0.0.1", 0))
-            hole.listen(0)
-            for _ in range(2):
-                filler = stack.enter_context(socket.socket())
-                filler.setblocking(False)
-                filler.connect_ex(hole.getsockname())
-            url = f"http://127.0.0.1:{hole.getsockname()[1]}/identity/v3"
-            store = stack.enter_context(closing(cloud, tmp_path, auth_url=url))
-            assert f"keystone at {url} tells no versions of its API: it is silent" in failing(lambda: store.find(TOKEN))
+        with black_hole() as port:
+            url = f"http://127.0.0.1:{port}/identity/v3"
+            with closing(cloud, tmp_path, auth_url=url) as store:
+                told = failing(lambda: store.find(TOKEN))
+            assert f"keystone at {url} tells no versions of its API: it is silent" in told
 
     def test_nobody_there(self, cloud, tmp_path):
         with socket.create_server(("127.0.0.1", 0)) as gone:

@@ -20,6 +20,7 @@ from tests.consoleauth import test_database, test_sessions, test_spice_sessions,
 from tests.consoleauth.stores import NOW, create, opened, refused, rows, run
 from tests.consoleauth.test_sql import novas  # noqa: F401 - a fixture
 from tests.live.databases import PASSWORD, DatabaseServer, Mariadb, Postgresql
+from tests.ports import black_hole
 
 FAILS_WITHIN_S = 9.0  # a visit's deadline is 10 s
 
@@ -268,16 +269,8 @@ class TestFailure:
         assert store.find(token) == console
 
     def test_a_black_hole(self, server):
-        with contextlib.ExitStack() as stack:
-            hole = stack.enter_context(socket.socket())
-            hole.bind(("127.0.0.1", 0))
-            hole.listen(0)
-            for _ in range(2):
-                filler = stack.enter_context(socket.socket())
-                filler.setblocking(False)
-                filler.connect_ex(hole.getsockname())
-            url = server.url.replace(f":{server.port}/", f":{hole.getsockname()[1]}/")
-            failing(SqlStore(url).open)
+        with black_hole() as port:
+            failing(SqlStore(server.url.replace(f":{server.port}/", f":{port}/")).open)
 
     def test_a_server_that_accepts_and_says_nothing(self, server):
         with socket.create_server(("127.0.0.1", 0)) as silent:

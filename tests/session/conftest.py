@@ -18,11 +18,3 @@ def failures():
     gc.collect(1)
     globalLogPublisher.removeObserver(observe)
     assert seen == []
-
-
-@pytest.fixture
-def log():
-    seen = []
-    globalLogPublisher.addObserver(seen.append)
-    yield seen
-    globalLogPublisher.removeObserver(seen.append)

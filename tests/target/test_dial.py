@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import socket
-from time import monotonic, sleep
+from time import monotonic
 
 import pytest
 from twisted.internet._resolver import HostResolution
@@ -16,7 +16,7 @@ from zope.interface import implementer
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.target.dial import Dialler, address_text
 from rfbproxy.transport import TransportStream
-from tests.ports import free_port
+from tests.ports import black_hole, free_port
 
 TIMEOUT_S = 0.3
 
@@ -95,27 +95,20 @@ def soon(monkeypatch):
 def listening():
     with contextlib.ExitStack() as stack:
 
-        def listen(host="127.0.0.1", port=0, backlog=5):
+        def listen(host="127.0.0.1", port=0):
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             sock = stack.enter_context(socket.socket(family))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((host, port))
-            sock.listen(backlog)
+            sock.listen()
             return sock, sock.getsockname()[1]
 
         yield listen
 
 
-@pytest.fixture
-def black_hole(listening):
-    """A port that never answers: its backlog is full."""
-    _, port = listening(backlog=0)
-    with contextlib.ExitStack() as stack:
-        for _ in range(4):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", port))
-        sleep(0.02)
+@pytest.fixture(name="black_hole")
+def port_that_never_answers():
+    with black_hole() as port:
         yield port
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from zope.interface.verify import verifyObject
 
 from rfbproxy.errors import ConfigError, SecurityFailure
@@ -86,14 +86,6 @@ def file(tmp_path):
         return place
 
     return write
-
-
-@pytest.fixture
-def log():
-    events = []
-    globalLogPublisher.addObserver(events.append)
-    yield events
-    globalLogPublisher.removeObserver(events.append)
 
 
 # A target
