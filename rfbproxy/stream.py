@@ -47,7 +47,7 @@ class Stream(ABC):
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._waiting: Deferred[bytes] | None = None
+        self._waiting: Callable[[bytes], None] | None = None  # for the next bytes, so none are kept
         self._sink: Sink | None = None
         self._paused = False
         self.ended = False  # nothing more will be received
@@ -61,8 +61,10 @@ class Stream(ABC):
         if self._sink is not None:
             self._sink.data_received(data)
             return
+        if self._waiting is not None and data:
+            self._give(data)
+            return
         self._buffer += data
-        self._answer()
         if len(self._buffer) > BUFFER_LIMIT and not self._paused:
             self._paused = True
             self.pause()
@@ -77,7 +79,8 @@ class Stream(ABC):
             return
         if self.lost or not self.has_halves:
             self._tell_end()
-        self._answer()
+        if self._waiting is not None:
+            self._give(self._take())
 
     def deliver_lost(self) -> None:
         """The connection is gone, both ways."""
@@ -101,12 +104,15 @@ class Stream(ABC):
         """Whether a peer that sends no more may still be waiting for an answer in the handshake."""
         return False
 
-    def receive(self) -> Deferred[bytes]:
-        """The next bytes, as many as there are; `b""` at the end of the stream. One call at a time."""
-        self._waiting = Deferred(self._forget)
-        waiting = self._waiting
-        self._answer()
-        return waiting
+    def receive(self, give: Callable[[bytes], None] | None) -> None:
+        """Give the next bytes, as many as there are, once there are any; `b""` at the end of the stream.
+
+        Args:
+            give: is called once, in place of whoever waited before; None: nobody waits any more.
+        """
+        self._waiting = give
+        if give is not None and (self._buffer or self.ended):
+            self._give(self._take())
 
     def push_to(self, sink: Sink) -> None:
         """Push everything from here on into `sink`, first what is waiting already."""
@@ -132,13 +138,10 @@ class Stream(ABC):
         """Give back bytes that `receive` gave but a handshake did not need; they come first again."""
         self._buffer[:0] = data
 
-    def _forget(self, _: Deferred[bytes]) -> None:
-        self._waiting = None
-
-    def _answer(self) -> None:
-        if self._waiting is not None and (self._buffer or self.ended):
-            waiting, self._waiting = self._waiting, None
-            waiting.callback(self._take())
+    def _give(self, data: bytes) -> None:
+        give, self._waiting = self._waiting, None
+        if give is not None:
+            give(data)
 
     def _take(self) -> bytes:
         data = bytes(self._buffer)

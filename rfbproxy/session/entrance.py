@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.python.failure import Failure
 
 from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.deferreds import following
@@ -68,12 +69,13 @@ class Entrance:
         self._handshake = ServerHandshake(_WITH_TOKEN if inside is None else _TOKEN_INSIDE)
         tls = None if inside is None else lambda _: inside
         self._talk = Dialogue(client, self._handshake, steps.clock, tls)
-        self._greeting = Steps(steps.clock)  # one, beside those of the visit
         self._greeted: Deferred[None] | None = None  # fires once the client has answered the greeting
 
     def greet(self) -> None:
-        """Send the greeting, and hear the client's version meanwhile."""
-        self._greeted = Deferred.fromCoroutine(self._hear_version())
+        """Send the greeting, and hear the client's version beside the visit, and after it for a refusal's sake."""
+        greeted = self._talk.until(VersionAgreed)
+        greeted.addTimeout(self._timeout_s, self._steps.clock)
+        self._greeted = greeted.addCallbacks(self._note_version, self._miss_version)
 
     async def request(self, request: ConsoleRequest) -> ConsoleRequest:
         """The request with its token, wherever that comes from.
@@ -131,19 +133,9 @@ class Entrance:
         except RemoteProtocolError as error:
             raise client_fault(error) from error
 
-    async def _hear_version(self) -> None:
-        """Note what the client speaks, or end the visit; goes on beside it, and after it for a refusal's sake."""
-        try:
-            agreed = await self._greeting.take(
-                self._talk.until(VersionAgreed),
-                self._timeout_s,
-                lambda: client_fault("client did not send its version in time"),
-            )
-        except Refused as refused:
-            self._end(refused)
-        except Exception as error:
-            self._end(client_fault(error))
-        else:
-            self._record.client_version = str(agreed.version)
-        finally:
-            self._greeting.stop()
+    def _note_version(self, agreed: VersionAgreed) -> None:
+        self._record.client_version = str(agreed.version)
+
+    def _miss_version(self, failure: Failure) -> None:
+        is_late = failure.check(DeferredTimeout)
+        self._end(client_fault("client did not send its version in time" if is_late else failure.value))

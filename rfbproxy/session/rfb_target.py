@@ -14,7 +14,7 @@ from rfbproxy.session.steps import Steps
 from rfbproxy.session.target_side import TargetSide
 from rfbproxy.stream import Stream, TlsSide
 from rfbproxy.target.dial import Dialler
-from rfbproxy.target.preamble import ConnectPreamble, PreambleRefused
+from rfbproxy.target.preamble import ConnectPreamble, PreambleAccepted, PreambleRefused
 from rfbproxy.target.tls import TargetTls
 
 _log = Logger()
@@ -95,10 +95,12 @@ class RfbTarget(TargetSide):
         return stream
 
     async def _knock(self, stream: Stream, path: str) -> None:
+        talk = Dialogue(stream, ConnectPreamble(path), self._steps.clock)
         try:
-            await self._step(Dialogue(stream, ConnectPreamble(path), self._steps.clock).finish())
+            await self._step(talk.until(PreambleAccepted))
         except PreambleRefused as error:
             raise Refused(CloseReason.TARGET_UNREACHABLE, str(error)) from error
+        talk.give_back()
 
     def _side(self, due: TlsDue, token: ConsoleToken) -> TlsSide:
         return self._tls.anonymous_side() if due.anonymous else self._tls.side(token.grant.tls_name or token.host)

@@ -3,6 +3,8 @@
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred
+
 from rfbproxy.errors import RemoteProtocolError, SecurityFailure
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.session.audit import VisitRecord
@@ -51,7 +53,7 @@ class TargetSide:
         self.stream = await self._dialler.dial(host, port)
         return self.stream
 
-    async def _step(self, step: Coroutine[Any, Any, T]) -> T:
+    async def _step(self, step: Coroutine[Any, Any, T] | Deferred[T]) -> T:
         """Take a step of the target's handshake, within its deadline."""
         try:
             return await self._steps.take(

@@ -1,6 +1,7 @@
 """The CONNECT that some hypervisors want before RFB begins (XenAPI's `internal_access_path`; nova/console)."""
 
 import re
+from dataclasses import dataclass
 
 from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.reasons import CloseReason, Refused
@@ -16,8 +17,15 @@ class PreambleRefused(RemoteProtocolError):
     """The target answered properly, but not with 200."""
 
 
+@dataclass(frozen=True, slots=True)
+class PreambleAccepted:
+    """The target goes on as an RFB server."""
+
+
 class ConnectPreamble(Conversation):
     """Ask the target for `path`, and read exactly the head of its answer; what follows it is RFB.
+
+    The event is `PreambleAccepted`.
 
     Args:
         path: the token's `internal_access_path`; it holds a session secret on XenServer, and is never printed.
@@ -46,3 +54,4 @@ class ConnectPreamble(Conversation):
             raise RemoteProtocolError(f"target answers CONNECT with {head[:8]!r}, due is 'HTTP/1.x 200'")
         if match[1] != b"200":
             raise PreambleRefused(f"target answers CONNECT with status {match[1].decode()}, due is 200")
+        self._event(PreambleAccepted())

@@ -82,7 +82,7 @@ class Viewer:
 
 def read(stream):
     got = []
-    stream.receive().addCallback(got.append)
+    stream.receive(got.append)
     return got
 
 

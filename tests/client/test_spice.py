@@ -44,7 +44,7 @@ def tunnel(*segments, **fields):
 
 def read(stream):
     got = []
-    stream.receive().addCallback(got.append)
+    stream.receive(got.append)
     return got[0] if got else None
 
 
@@ -243,7 +243,7 @@ def test_nor_once_it_is_answered():
 def test_the_visit_reads_nothing_before_it_has_answered():
     viewer = tunnel(CONNECT + LINK)
     got = []
-    viewer.stream.receive().addCallback(got.append)
+    viewer.stream.receive(got.append)
     assert got == []
     viewer.stream.accept()
     assert got == [LINK]

@@ -1,5 +1,5 @@
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 
 from rfbproxy.errors import RemoteProtocolError
@@ -39,9 +39,9 @@ def dialogue(stream, clock):
     return Dialogue(stream, Echo(), clock)
 
 
-def begun(coroutine):
+def begun(waiting):
     got = []
-    Deferred.fromCoroutine(coroutine).addBoth(got.append)
+    waiting.addBoth(got.append)
     return got
 
 
@@ -74,19 +74,33 @@ def test_the_end_of_the_stream(dialogue, stream):
     assert got[0].check(EndOfStream)
 
 
-def test_finish_gives_back_what_came_after_the_end(dialogue, stream):
-    got = begun(dialogue.finish())
+def test_what_came_after_the_end_is_given_back(dialogue, stream):
+    got = begun(dialogue.until(str))
     stream.deliver(b"a")
     stream.deliver(b"\0rest")
-    assert got == [None]
+    assert got == ["bye"]
+    dialogue.give_back()
     assert bytes(stream._buffer) == b"rest"
 
 
-def test_finish_with_nothing_left_over(dialogue, stream):
-    got = begun(dialogue.finish())
+def test_with_nothing_left_over_nothing_is_given_back(dialogue, stream):
+    begun(dialogue.until(str))
     stream.deliver(b"\0")
-    assert got == [None]
+    dialogue.give_back()
     assert bytes(stream._buffer) == b""
+
+
+@pytest.mark.parametrize("said", [b"", b"r"])
+def test_whoever_leaves_leaves_the_rest_to_the_stream(dialogue, stream, clock, said):
+    waiting = dialogue.until(str)
+    got = begun(waiting)
+    stream.deliver(said)
+    waiting.cancel()
+    stream.deliver(b"a\0")
+    assert got[0].check(CancelledError)
+    assert bytes(stream._buffer) == b"a\0"
+    assert clock.getDelayedCalls() == []
+    assert begun(dialogue.until(str)) == ["bye"]
 
 
 def test_a_reason_is_waited_for_a_second_in_all(dialogue, stream, clock):

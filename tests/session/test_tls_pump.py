@@ -184,7 +184,7 @@ def test_a_relay_that_starts_between_two_records(world, way):
         session.start()
         assert not session.is_pumped, "more is there to be read"
 
-    session.client_stream.receive().addCallback(start)
+    session.client_stream.receive(start)
     session.client.say(BIG[:50_000])
     world.until(lambda: len(session.target.heard) == 50_000, "all of it")
     session.client.say(b"more")
