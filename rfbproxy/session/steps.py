@@ -36,14 +36,15 @@ def unstoppable(step: Coroutine[Any, Any, T]) -> Deferred[T]:
 class Steps:
     """What the parts of a visit take their steps by. All deadlines share one timer, which moves from step to step."""
 
-    __slots__ = ("_awaited", "_ending", "_is_late", "_timer", "clock")
+    __slots__ = ("_awaited", "_ending", "_has_deadline", "_is_late", "_timer", "clock")
 
     def __init__(self, clock: IReactorTime) -> None:
         self.clock = clock
         self._awaited: Deferred[Any] | None = None  # by the present step
         self._ending: Refused | None = None
-        self._timer: IDelayedCall | None = None
-        self._is_late = False  # whether the present step did not keep its deadline
+        self._timer: IDelayedCall | None = None  # which a step without a deadline leaves to the next one
+        self._has_deadline = False  # whether the present step does
+        self._is_late = False  # whether it did not keep that
 
     def end(self, refused: Refused) -> None:
         """Take no further step, and leave the present one; the first reason counts."""
@@ -57,13 +58,16 @@ class Steps:
             self._timer.cancel()
             self._timer = None
 
-    async def take(
+    @coroutine
+    def take(
         self,
         step: Coroutine[Any, Any, T] | Deferred[T],
         timeout_s: float | None = None,
         too_late: Callable[[], Refused] | None = None,
-    ) -> T:
-        """Await one step.
+    ) -> Generator[Deferred[Any], Any, T]:
+        """Await one step, and know which Deferred it waits for: cancelling that leaves the step.
+
+        So a step needs no Deferred of its own, which costs more than most steps do.
 
         Raises:
             Refused: what `end` was called with, or `too_late()` after `timeout_s` seconds.
@@ -76,8 +80,21 @@ class Steps:
                 step.close()
             raise self._ending
         self._set_deadline(timeout_s)
+        running = step.__await__()
+        go_on, given = running.send, None
         try:
-            result = await self._watched(step)
+            while True:
+                self._awaited = go_on(given)
+                if self._ending is not None:  # it came while the step ran
+                    self._awaited.cancel()
+                try:
+                    go_on, given = running.send, (yield self._awaited)
+                except Exception as error:
+                    go_on, given = running.throw, error
+        except StopIteration as returned:
+            if self._ending is not None:  # it came while the step's last callbacks ran
+                raise self._ending from None
+            return returned.value  # type: ignore[no-any-return]
         except Exception:
             if self._ending is not None:  # a cancelled step fails in its own words
                 raise self._ending from None
@@ -86,44 +103,22 @@ class Steps:
             raise
         finally:
             self._awaited = None
-        if self._ending is not None:  # it came while the step's last callbacks ran
-            raise self._ending
-        return result
-
-    @coroutine
-    def _watched(self, step: Coroutine[Any, Any, T] | Deferred[T]) -> Generator[Deferred[Any], Any, T]:
-        """Await a step, and know which Deferred it waits for: cancelling that leaves the step.
-
-        So a step needs no Deferred of its own, which costs more than most steps do.
-        """
-        running = step.__await__()
-        go_on, given = running.send, None
-        while True:
-            try:
-                awaited: Deferred[Any] = go_on(given)
-            except StopIteration as returned:
-                return returned.value  # type: ignore[no-any-return]
-            self._awaited = awaited
-            if self._ending is not None:  # it came while the step ran
-                awaited.cancel()
-            try:
-                go_on, given = running.send, (yield awaited)
-            except Exception as error:
-                go_on, given = running.throw, error
 
     def _set_deadline(self, timeout_s: float | None) -> None:
         self._is_late = False
+        self._has_deadline = timeout_s is not None
         if timeout_s is None:
-            self.stop()
-        elif self._timer is not None:
+            return
+        if self._timer is not None:
             self._timer.reset(timeout_s)
         else:
             self._timer = self.clock.callLater(timeout_s, self._time_is_up)
 
     def _time_is_up(self) -> None:
         self._timer = None
-        self._is_late = self._awaited is not None
-        self._leave_step()
+        if self._has_deadline:
+            self._is_late = self._awaited is not None
+            self._leave_step()
 
     def _leave_step(self) -> None:
         if self._awaited is not None:

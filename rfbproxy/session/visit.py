@@ -255,6 +255,7 @@ class Visit(ABC):
         self._client.on_end = None
         self._relay = relay
         self.handshake_s = self._world.clock.seconds() - self._begun
+        self._steps.stop()
         _log.info("[{session}] relays", session=self.record.session)
         reason = await self._steps.take(relay.start())
         if reason is CloseReason.CLIENT_CLOSED and self._client.broken is not None:

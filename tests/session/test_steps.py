@@ -148,9 +148,9 @@ def test_a_step_without_a_deadline_after_one_that_had_one(steps, form, clock):
     taking(steps, form(waiting), 10, too_late)
     waiting.callback(None)
     got = taking(steps, form(Deferred()))
-    assert clock.getDelayedCalls() == []
     clock.advance(10)
     assert got == []
+    assert clock.getDelayedCalls() == []
 
 
 def test_a_deadline_is_over_with_its_step(steps, form, clock):
