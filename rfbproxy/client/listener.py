@@ -6,7 +6,7 @@ front may reuse a connection that served pages for a WebSocket.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
@@ -29,7 +29,7 @@ from rfbproxy.client.connect import WAY_IN, ConnectStream, read_connect, wants_c
 from rfbproxy.client.forwarded import Forwarded, who_asks
 from rfbproxy.client.http_head import HEAD_LIMIT, HeadReader, HttpError, RequestHead
 from rfbproxy.client.pages import PAGE_METHODS, PageChannel
-from rfbproxy.client.proxy_protocol import ProxyHeader, ProxyHeaderReader
+from rfbproxy.client.proxy_protocol import ProxyHeader, ProxyHeaderReader, may_begin_header
 from rfbproxy.client.request import ConsoleRequest, token_of
 from rfbproxy.client.tls import TLS_HANDSHAKE, inside_tls
 from rfbproxy.client.tls_only import check_plain
@@ -105,7 +105,8 @@ class ClientConnection(Protocol):
         self._source = source
         self._client = Forwarded(source)  # who is behind the source
         self._place: Place = Place(listener.waiting_room, self.abort) if outside is None else outside._place
-        self._preface = ProxyHeaderReader() if outside is None else None
+        self._may_preface = outside is None  # whether a load balancer may be about to say who its client is
+        self._preface: ProxyHeaderReader | None = None  # once it has begun to
         self._owner: IProtocol | None = None  # TLS, a WebSocket, or bare RFB or SPICE; gets everything from then on
         self._page: PageChannel | None = None  # while it answers
         self._reader: HeadReader | None = None  # once a head has begun
@@ -196,8 +197,10 @@ class ClientConnection(Protocol):
         while self._unheard and self._free:
             data = bytes(self._unheard)
             self._unheard.clear()
-            if self._preface is not None:
-                self._read_preface(self._preface, data)
+            if self._may_preface and self._preface is None:
+                self._may_preface = may_begin_header(data)
+            if self._may_preface:
+                self._read_preface(data)
             elif data[0] == TLS_HANDSHAKE and not self._spoken and not self._encrypted:
                 self._start_tls(data)
             elif self._listener.is_native:
@@ -214,8 +217,9 @@ class ClientConnection(Protocol):
     def _free(self) -> bool:
         return self._owner is None and self._page is None and not self._leaving
 
-    def _read_preface(self, preface: ProxyHeaderReader, data: bytes) -> None:
+    def _read_preface(self, data: bytes) -> None:
         """Hear from a load balancer who its client is, if it says so; the rest is the client's."""
+        preface = self._preface = self._preface or ProxyHeaderReader()
         try:
             for header in preface.receive_data(data):
                 if not self._listener.trusted_proxies(self._source):
@@ -231,7 +235,7 @@ class ClientConnection(Protocol):
         else:
             if preface.finished:
                 self._unheard += preface.unread()
-                self._preface = None
+                self._may_preface = False
 
     def _read(self, data: bytes) -> None:
         self._spoken = True
@@ -278,7 +282,7 @@ class ClientConnection(Protocol):
 
     def _open_websocket(self, head: RequestHead) -> None:
         answer = opening_handshake(head)
-        request = self._console_request("websocket", head)
+        request = self._console_request("websocket", head, token_of(head))
         stream = WebSocketStream(answer, self._listener.ping_interval_s, self._listener.clock)
         rest = bytes(self._unheard)
         self._unheard.clear()
@@ -289,7 +293,7 @@ class ClientConnection(Protocol):
 
     def _open_connect(self, head: RequestHead) -> None:
         asked = read_connect(head)
-        request = replace(self._console_request(WAY_IN, head), token=asked.token)
+        request = self._console_request(WAY_IN, head, asked.token)
         stream = ConnectStream(asked, self._listener.clock)
         rest = bytes(self._unheard)
         self._unheard.clear()
@@ -308,12 +312,13 @@ class ClientConnection(Protocol):
         if self._half_closed:
             stream.deliver_eof()
 
-    def _console_request(self, way_in: str, head: RequestHead) -> ConsoleRequest:
+    def _console_request(self, way_in: str, head: RequestHead, token: str | None) -> ConsoleRequest:
+        origin = head.get("origin")
         return ConsoleRequest(
             way_in=way_in,
             source=self._client.source,
-            token=token_of(head),
-            origin=head.get("origin") if head.get("origin") is not None else head.get("sec-websocket-origin"),
+            token=token,
+            origin=origin if origin is not None else head.get("sec-websocket-origin"),
             host=self._client.host or head.get_one("host"),
             forwarded_proto=self._client.proto,
             encrypted=self._client_encrypts,

@@ -62,6 +62,11 @@ class ProxyHeader:
     source: str | None
 
 
+def may_begin_header(data: bytes) -> bool:
+    """Whether the first bytes of a connection may be those of a PROXY header, as hardly any client's are."""
+    return data[0] in (V1_START[0], V2_SIGNATURE[0])
+
+
 class ProxyHeaderReader(Conversation):
     """Read a PROXY header if there is one, which is the only event; `unread` gives all bytes after it.
 
