@@ -115,7 +115,7 @@ def trust(context: SSL.Context, cas: Path, option: str) -> None:
 
 def tls_failure(reason: Failure) -> str | None:
     """Why TLS failed, for the log; None if it is not TLS that did."""
-    return _why(reason.value) if reason.check(SSL.Error) else None
+    return _why(reason.value) if isinstance(reason.value, SSL.Error) else None
 
 
 def read_pem(option: str, file: Path) -> bytes:

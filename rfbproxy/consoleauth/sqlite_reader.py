@@ -28,6 +28,7 @@ class SqliteReader:
     def __init__(self, file: Path, query: Select[Any]) -> None:
         self._file = file
         self._query = str(query.compile(dialect=sqlite.dialect()))
+        self._columns = query.selected_columns.keys()
         self._connection: sqlite3.Connection | None = None  # None: there is no WAL
         self._identity: tuple[int, int] | None = None
 
@@ -38,11 +39,10 @@ class SqliteReader:
             StoreBusy: whatever keeps it from answering now, be it that somebody must be waited for.
         """
         try:
-            cursor = self._connected().execute(self._query, values)
-            rows = cursor.fetchall()  # all, so that the read transaction ends
+            rows = self._connected().execute(self._query, values).fetchall()  # all, so that the read transaction ends
         except (OSError, sqlite3.Error) as error:
             raise StoreBusy(f"token store sqlite:///{self._file}: {error}") from error
-        return {column[0]: value for column, value in zip(cursor.description, rows[0], strict=True)} if rows else None
+        return dict(zip(self._columns, rows[0], strict=True)) if rows else None
 
     def close(self) -> None:
         """Let the file go."""

@@ -255,4 +255,6 @@ def clean_text(text: bytes) -> str:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError:
         decoded = text.decode("latin-1")
-    return "".join(character if character.isprintable() else " " for character in decoded).strip()[:256]
+    if not decoded.isprintable():
+        decoded = "".join(character if character.isprintable() else " " for character in decoded)
+    return decoded.strip()[:256]

@@ -129,7 +129,7 @@ class ServerHandshake(Encryptable):
     def _converse(self) -> Reading[None]:
         self._send(self._greeting.message)
         asked = yield from read_version(self._reader)
-        self.version = min(asked, self._greeting, key=lambda version: version.value)
+        self.version = min(asked, self._greeting, key=lambda version: version.message)
         self._event(VersionAgreed(self.version))
         yield from self._wait_until(lambda: self._offered or self._refusal is not None)
         if self._refusal is not None:

@@ -21,13 +21,14 @@ class Version(Enum):
     V3_7 = (3, 7)
     V3_8 = (3, 8)
 
-    def __str__(self) -> str:
-        return f"{self.value[0]}.{self.value[1]}"
+    message: bytes  # the ProtocolVersion message of this version
 
-    @property
-    def message(self) -> bytes:
-        """The ProtocolVersion message of this version."""
-        return b"RFB %03d.%03d\n" % self.value
+    def __init__(self, major: int, minor: int) -> None:
+        self.message = b"RFB %03d.%03d\n" % (major, minor)
+        self._text = f"{major}.{minor}"
+
+    def __str__(self) -> str:
+        return self._text
 
     @classmethod
     @lru_cache(maxsize=16)  # nearly all peers say the same few

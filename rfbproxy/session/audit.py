@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from errno import ENOSPC
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -40,6 +41,7 @@ class VisitRecord:
 
 
 _FACTS = [fact.name for fact in fields(VisitRecord)]
+_values = attrgetter(*_FACTS)
 
 
 def utc(seconds: float) -> str:
@@ -74,7 +76,7 @@ class AuditLog:
 
     def write(self, record: VisitRecord) -> None:
         """Append one record; a failure is logged with the record, which then is in the log at least."""
-        line = json.dumps({name: getattr(record, name) for name in _FACTS})
+        line = json.dumps(dict(zip(_FACTS, _values(record), strict=True)))
         try:
             self._append((b"\n" if self._torn else b"") + line.encode() + b"\n")
             self._torn = False
