@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 
 from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.consoleauth import ConsoleToken, TokenStore
 from rfbproxy.errors import StoreError
 from rfbproxy.metrics import Protocol
+from rfbproxy.quick_logger import QuickLogger
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.rfb import Preference
 from rfbproxy.session.audit import VisitRecord, utc
@@ -31,7 +31,7 @@ from rfbproxy.target.tls import TargetTls
 DENIAL_S = 1.0  # a token that came inside the handshake is denied no sooner, whatever is wrong with it
 _DENIED = (CloseReason.TOKEN_UNKNOWN, CloseReason.TOKEN_EXPIRED)
 
-_log = Logger()
+_log = QuickLogger()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,18 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from rfbproxy.client.request import ConsoleRequest
 from rfbproxy.consoleauth import CONSOLE_TYPES
 from rfbproxy.metrics import SESSIONS, TO_CLIENT, TO_TARGET, Figures, key
+from rfbproxy.quick_logger import QuickLogger
 from rfbproxy.reasons import Refused
 from rfbproxy.session.audit import AuditLog, VisitRecord
 from rfbproxy.session.rfb_visit import RfbVisit
 from rfbproxy.session.visit import Surroundings, Visit
 from rfbproxy.stream import ClientStream
 
-_log = Logger()
+_log = QuickLogger()
 
 
 class Visits:
