@@ -4,7 +4,7 @@ A conversation with one peer is a generator: it asks the `Reader` for bytes, and
 of the spec stays on the page, and a short read cannot be got wrong. Nothing here does I/O.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from struct import Struct
 from typing import TypeVar
 
@@ -123,7 +123,8 @@ class Conversation:
     """One peer speaking in a fixed order: bytes in, meanings and owed bytes out.
 
     Subclasses write `_converse`, a generator over `self._reader`, which reports what happened with `_event` and answers
-    the peer with `_send`. After an error the conversation is over: every later call raises it again.
+    the peer with `_send`. Where it waits for this side, it yields until that is so, and whoever makes it so calls
+    `_advance`. After an error the conversation is over: every later call raises it again.
     """
 
     def __init__(self) -> None:
@@ -143,11 +144,6 @@ class Conversation:
 
     def _send(self, data: bytes) -> None:
         self._owed += data
-
-    def _wait_until(self, ready: Callable[[], bool]) -> Reading[None]:
-        """Pause the script until `ready()`; whoever makes it so calls `_advance`."""
-        while not ready():
-            yield
 
     def _advance(self) -> None:
         if self.finished:

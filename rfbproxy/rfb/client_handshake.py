@@ -104,8 +104,9 @@ class ClientHandshake(Encryptable):
                 self.second_choice = rest
             raise
         self._event(LoggedIn(self.security))
-        yield from self._wait_until(lambda: self._client_init is not None)
-        self._send(self._client_init or b"")
+        while self._client_init is None:
+            yield
+        self._send(self._client_init)
         self._event((yield from self._read_server_init()))
 
     def _read_security_types(self, version: Version) -> Reading[Collection[int]]:

@@ -131,7 +131,8 @@ class ServerHandshake(Encryptable):
         asked = yield from read_version(self._reader)
         self.version = min(asked, self._greeting, key=lambda version: version.message)
         self._event(VersionAgreed(self.version))
-        yield from self._wait_until(lambda: self._offered or self._refusal is not None)
+        while not self._offered and self._refusal is None:
+            yield
         if self._refusal is not None:
             self._send_refusal(self.version, self._refusal)
             return
@@ -207,7 +208,8 @@ class ServerHandshake(Encryptable):
         """Let whoever holds this machine judge the credentials."""
         self._judging = True
         self._event(CredentialsGiven(given))
-        yield from self._wait_until(lambda: self._accepted or self._refusal is not None)
+        while not self._accepted and self._refusal is None:
+            yield
         if self._refusal is not None:
             self._send_failure(version, self._refusal)
             raise SecurityFailure("client was refused")

@@ -64,7 +64,8 @@ class Encryptable(Conversation):
             raise RemoteProtocolError(f"{waiting} bytes came in clear where TLS is due: they may have been injected")
         self._tls_due = True
         self._event(TlsDue(subtype.is_anonymous))
-        yield from self._wait_until(lambda: self._tls_started)
+        while not self._tls_started:
+            yield
 
 
 def read_subtypes(reader: Reader, send: Send) -> Reading[list[int]]:

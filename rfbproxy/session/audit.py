@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from errno import ENOSPC
 from functools import lru_cache
-from operator import attrgetter
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -41,7 +40,6 @@ class VisitRecord:
 
 
 _FACTS = [fact.name for fact in fields(VisitRecord)]
-_values = attrgetter(*_FACTS)
 
 
 def utc(seconds: float) -> str:
@@ -76,7 +74,7 @@ class AuditLog:
 
     def write(self, record: VisitRecord) -> None:
         """Append one record; a failure is logged with the record, which then is in the log at least."""
-        line = json.dumps(dict(zip(_FACTS, _values(record), strict=True)))
+        line = json.dumps({name: getattr(record, name) for name in _FACTS})
         try:
             self._append((b"\n" if self._torn else b"") + line.encode() + b"\n")
             self._torn = False
