@@ -63,6 +63,22 @@ def test_pages_are_asked_for_behind_a_proxy_header(folders):
     caller.lose()
 
 
+@pytest.mark.parametrize("header", [V1, V2])
+def test_a_proxy_header_after_a_request_is_no_request(folders, header):
+    caller = Caller(source=PROXY, folders=folders)
+    caller.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", header)
+    assert [status for status, _, _ in answers(caller.received())] == [200, 400]
+    caller.lose()
+
+
+def test_a_request_that_begins_as_a_proxy_header_does():
+    for segments in segmentations(b"PUT / HTTP/1.1\r\nHost: h\r\n\r\n"):
+        caller = Caller(source=PROXY)
+        caller.send(*segments)
+        assert [status for status, _, _ in answers(caller.received())] == [405]
+        caller.lose()
+
+
 @pytest.mark.parametrize("start", [V1[:10], V2[:20], V2[:3]])
 def test_a_proxy_header_that_does_not_come_whole_is_not_waited_for(start):
     caller = Caller(source=PROXY)
