@@ -121,8 +121,7 @@ class Dialogue:
         self._stream.receive(None)
         if self._securing is not None:
             self._securing.cancel()
-        if self._found is not None:
-            self._fire(Failure(CancelledError()))
+        self._fire(Failure(CancelledError()))
 
     def flush(self) -> None:
         """Send what the machine owes."""
