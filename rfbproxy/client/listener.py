@@ -235,7 +235,7 @@ class ClientConnection(Protocol):
         else:
             if preface.finished:
                 self._unheard += preface.unread()
-                self._may_preface = False
+                self._may_preface, self._preface = False, None
 
     def _read(self, data: bytes) -> None:
         self._spoken = True
