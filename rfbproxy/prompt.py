@@ -4,9 +4,13 @@ Twisted's keep what is written, have the reactor tell when the socket takes more
 and fro in messages that the socket takes at any time: for each of them that is two calls of epoll_ctl(2), and a turn.
 """
 
+from socket import socket
 from typing import Any
 
 from twisted.internet import tcp, unix
+from twisted.internet.interfaces import IProtocol
+
+from rfbproxy.congestion import send_unpaced_within_machine
 
 
 class _Prompt(tcp.Connection):
@@ -55,10 +59,22 @@ class _Prompt(tcp.Connection):
 class PromptServer(_Prompt, tcp.Server):
     """The transport of a client that was accepted."""
 
+    def __init__(self, sock: socket, *args: Any) -> None:
+        super().__init__(sock, *args)
+        send_unpaced_within_machine(sock)
+
 
 class PromptUnixServer(_Prompt, unix.Server):
     """The same of one that came to a UNIX socket."""
 
 
-class PromptClient(_Prompt, tcp.Client):
-    """The transport of a target that is connected to."""
+class PromptClient(_Prompt):
+    """The transport of a target, whose socket is connected."""
+
+    _tlsClientDefault = True  # noqa: N815 - which `startTLS` asks for
+
+    def __init__(self, sock: socket, protocol: IProtocol, reactor: Any) -> None:
+        super().__init__(sock, protocol, reactor)
+        send_unpaced_within_machine(sock)
+        self.connected = 1
+        self.startReading()

@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectionAborted
 from twisted.internet.protocol import Protocol
 
 from rfbproxy.loan import lend
-from rfbproxy.prompt import PromptServer, PromptUnixServer
+from rfbproxy.prompt import PromptClient, PromptServer, PromptUnixServer
 from tests.session.wires import connected
 
 
@@ -101,6 +101,18 @@ def test_a_sequence_comes_before_what_is_written_then(connection):
     connection.transport.write(b"three")
     connection.turn()
     assert connection.heard() == b"onetwothree"
+
+
+def test_tcp_goes_unpaced_where_it_may(monkeypatch):
+    told = []
+    monkeypatch.setattr("rfbproxy.prompt.send_unpaced_within_machine", told.append)
+    reactor = EPollReactor()
+    clients, targets = connected("tcp")
+    with clients, targets:
+        PromptServer(clients, Heard(), ("192.0.2.1", 1), None, 0, reactor)
+        PromptClient(targets, Heard(), reactor)
+        reactor.removeAll()
+    assert told == [clients, targets]
 
 
 def test_nothing_is_nothing(connection):
