@@ -14,13 +14,17 @@ from rfbproxy.congestion import send_unpaced_within_machine
 
 
 class _Prompt(tcp.Connection):
-    """Sends what is written at once, unless something is owed that comes before it."""
+    """Sends what is written at once, unless something is owed that comes before it.
 
-    _waits = False  # for the socket, to send what is owed or to close
+    Attributes:
+        waits: for the socket, to send what is owed or to close.
+    """
+
+    waits = False
 
     def write(self, data: bytes) -> None:
         """See `ITransport`."""
-        if self._waits or self.TLS or not self.connected or not self._hears_of_room_only:
+        if self.waits or self.TLS or not self.connected or not self._hears_of_room_only:
             super().write(data)
             return
         try:
@@ -41,19 +45,19 @@ class _Prompt(tcp.Connection):
 
     def startWriting(self) -> None:
         """See `FileDescriptor`."""
-        self._waits = True
+        self.waits = True
         super().startWriting()
 
     def stopWriting(self) -> None:
         """See `FileDescriptor`."""
-        if self._waits:  # else it may be a borrower's socket by now
-            self._waits = False
+        if self.waits:  # else it may be a borrower's socket by now
+            self.waits = False
             super().stopWriting()
 
     def abortConnection(self) -> None:
         """See `ITCPTransport`; nothing is sent until the connection is gone."""
         super().abortConnection()
-        self._waits = True
+        self.waits = True
 
 
 class PromptServer(_Prompt, tcp.Server):

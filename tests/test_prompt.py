@@ -219,9 +219,8 @@ class Borrower:
     """Is to read, and to write."""
 
     def __init__(self, loan):
-        loan.borrower = self
         self.fileno = loan.socket.fileno
-        loan.reactor.addReader(self)
+        loan.begin(self)
         loan.reactor.addWriter(self)
 
     def logPrefix(self):
