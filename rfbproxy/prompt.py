@@ -54,6 +54,14 @@ class _Prompt(tcp.Connection):
             self.waits = False
             super().stopWriting()
 
+    def loseWriteConnection(self) -> None:
+        """See `ITCPTransport`."""
+        if self.waits or not self.connected or not self._hears_of_room_only:
+            super().loseWriteConnection()
+        else:
+            self._writeDisconnected = True
+            self._closeWriteConnection()
+
     def abortConnection(self) -> None:
         """See `ITCPTransport`; nothing is sent until the connection is gone."""
         super().abortConnection()

@@ -106,8 +106,9 @@ class TransportStream(Stream):
     def close(self) -> None:
         """See `Stream.close`; a peer that does not take what is owed to it is dropped after a while."""
         if self.protocol.transport is not None and self._closing is None and not self.lost:
-            self._closing = self._clock.callLater(CLOSE_TIMEOUT_S, self.abort)
             self.protocol.transport.loseConnection()
+            if not self.lost:
+                self._closing = self._clock.callLater(CLOSE_TIMEOUT_S, self.abort)
 
     def deliver_lost(self) -> None:
         """See `Stream.deliver_lost`."""

@@ -182,6 +182,38 @@ def test_the_end_of_one_half_comes_after_what_was_written(connection):
     assert connection.protocol.data == b"still heard"
 
 
+@pytest.mark.parametrize("connection", ["tcp"], indirect=True)  # a UNIX socket's is one
+def test_the_end_is_no_reset_though_not_all_was_read(connection):
+    connection.peer.send(b"nobody reads")
+    connection.transport.loseConnection()
+    connection.turn(2)
+    assert connection.protocol.lost is not None
+    assert connection.peer.recv(100) == b""
+
+
+def test_one_half_ends_before_the_reactor_turns_if_nothing_is_owed(connection):
+    connection.transport.write(b"the last")
+    connection.transport.loseWriteConnection()
+    assert connection.peer.recv(100) == b"the last"
+    assert connection.peer.recv(100) == b""
+    assert not connection.waits
+    connection.transport.write(b"nobody hears")
+    connection.turn(2)
+    assert connection.protocol.lost is None
+    connection.transport.loseConnection()
+    connection.turn(2)
+    assert connection.protocol.lost is not None
+
+
+def test_one_half_ends_after_what_is_owed(connection):
+    connection.transport.write(b"x" * 2_000_000)
+    connection.transport.loseWriteConnection()
+    assert connection.waits
+    assert len(connection.heard_to_the_end(2_000_000)) == 2_000_000
+    connection.turn()
+    assert connection.peer.recv(100) == b""
+
+
 def test_nothing_is_sent_once_it_is_aborted(connection):
     connection.transport.abortConnection()
     connection.transport.write(b"nobody hears")
