@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from rfbproxy.address import Address
 from rfbproxy.errors import ConfigError
+from rfbproxy.interactive import make_interactive
 from rfbproxy.prompt import PromptServer, PromptUnixServer
 from rfbproxy.systemd import HandedOver
 
@@ -36,13 +37,14 @@ class Place:
     listener: str = field(default="", compare=False)  # the name of the one that it serves
 
     def open(self, factory: IProtocolFactory, reactor: Any) -> IListeningPort:
-        """Accept clients."""
+        """Accept clients, whose sockets are set up as this one is now."""
+        make_interactive(self.socket)
         if self.address.path is not None:
             port: IListeningPort = _UnixPort(self, factory, reactor)
             port.startListening()
         else:
             port = reactor.adoptStreamPort(self.socket.fileno(), self.socket.family, factory)
-            cast(tcp.Port, port).transport = PromptServer
+            cast(Any, port).transport = PromptServer
             self.socket.close()
         return port
 

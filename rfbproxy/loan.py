@@ -6,7 +6,7 @@ gives the socket back first, so that every end of a connection is the transport'
 
 from collections.abc import Sequence
 from socket import socket
-from typing import Any, cast
+from typing import Any
 from typing import Protocol as Interface
 
 from OpenSSL import SSL
@@ -20,7 +20,7 @@ from rfbproxy.websocket import FrameReader, WebSocketError
 
 
 class Borrower(Interface):
-    """Who has a socket."""
+    """Who has a socket, as the reactor's descriptor of it."""
 
     def write(self, data: bytes) -> None:
         """Send bytes as they are, after all that is owed."""
@@ -59,7 +59,7 @@ class Lender(Interface):
 
 @implementer(IPushProducer)
 class Loan:
-    """A socket that is out of its transport, in whose place this is.
+    """A socket that is out of its transport, in whose place this is from `begin` to `end`.
 
     It is the transport's producer, too, for that is told before the socket is closed, whoever closes it.
 
@@ -71,10 +71,11 @@ class Loan:
         transport: the real one.
         producer: is told when the socket takes no more, and when it does again.
         framed: the stream, if what it sends and receives is in frames.
-        borrower: set by whoever has the socket.
+        borrower: who has the socket.
     """
 
     __slots__ = (
+        "_descriptor",
         "_layer",
         "_lender",
         "_wire",
@@ -88,25 +89,28 @@ class Loan:
     borrower: Borrower
 
     def __init__(self, lender: Lender, framed: Framed | None, wire: Connection, layer: TlsLayer | None) -> None:
-        transport = self.transport = lender.transport
+        self.transport = lender.transport
         self.producer: Any = wire.producer if layer is None else layer.producer  # an IPushProducer
-        self.reactor: IReactorFDSet = wire.reactor
+        self.reactor: Any = wire.reactor  # an IReactorFDSet
         self.socket: socket = wire.socket
         self.framed = framed
-        self.borrower = cast(Borrower, transport)  # which can do what there is to do until somebody has it
         self._lender = lender
         self._layer = layer
         self._wire = wire
-        wire.stopReading()
-        wire.stopWriting()
-        transport.unregisterProducer()
-        transport.registerProducer(self, True)
-        lender.transport = self
+        # Where TLS began in the middle, its wire goes round it to the same transport.
+        self._descriptor = self.transport if isinstance(self.transport, Connection) else wire
 
     @property
     def tls(self) -> SSL.Connection | None:
         """What reads and makes the records that are on the socket; None: it has bare bytes."""
         return None if self._layer is None else self._layer.connection
+
+    def begin(self, borrower: Borrower) -> None:
+        """Let somebody have the socket, and read it."""
+        self.borrower = borrower
+        self._become_producer(self)
+        self._lender.transport = self
+        _hand_over(self.reactor, self._descriptor, borrower)
 
     def end(self, owed: bytes = b"", *, paused: bool = False) -> None:
         """Put the socket back into its transport, and the transport into its place.
@@ -115,15 +119,20 @@ class Loan:
             owed: what the borrower has not sent yet, as it is on the socket.
             paused: whether the transport is to read only once it is told to.
         """
-        transport = self._lender.transport = self.transport
-        transport.unregisterProducer()
-        transport.registerProducer(self.producer, True)
-        if not paused:
-            transport.resumeProducing()
+        self._lender.transport = self.transport
+        self._become_producer(self.producer)
+        if paused:
+            self.reactor.removeReader(self.borrower)
+        else:
+            _hand_over(self.reactor, self.borrower, self._descriptor)
         if owed:
             self._wire.write(owed)
             if not self._wire.producerPaused:
                 self.producer.resumeProducing()
+
+    def _become_producer(self, producer: IPushProducer) -> None:
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(producer, True)
 
     def lost(self, reason: Failure) -> None:
         """Tell the transport, which has its socket again, what the borrower has seen: the connection is lost."""
@@ -185,7 +194,8 @@ def lend(lender: Lender, framed: Framed | None = None) -> Loan | None:
     wire, layer = found
     if not wire.connected or wire.disconnecting or (layer is not None and not layer.is_still()):
         return None
-    return Loan(lender, framed, wire, layer) if _is_emptied(wire) else None
+    is_emptied = not getattr(wire, "waits", True) or _is_emptied(wire)
+    return Loan(lender, framed, wire, layer) if is_emptied else None
 
 
 def _socket_under(transport: Any) -> tuple[Connection, TlsLayer | None] | None:
@@ -198,6 +208,15 @@ def _socket_under(transport: Any) -> tuple[Connection, TlsLayer | None] | None:
     else:
         return None
     return (wire, layer) if IReactorFDSet.providedBy(wire.reactor) else None
+
+
+def _hand_over(reactor: Any, reader: Any, successor: Any) -> None:
+    """Let another descriptor read the same socket; this service's own reactor need not tell the system."""
+    if hasattr(reactor, "hand_over"):
+        reactor.hand_over(reader, successor)
+    else:
+        reactor.removeReader(reader)
+        reactor.addReader(successor)
 
 
 def _is_emptied(transport: Connection) -> bool:

@@ -4,19 +4,27 @@ Twisted's keep what is written, have the reactor tell when the socket takes more
 and fro in messages that the socket takes at any time: for each of them that is two calls of epoll_ctl(2), and a turn.
 """
 
+from socket import socket
 from typing import Any
 
 from twisted.internet import tcp, unix
+from twisted.internet.interfaces import IProtocol
+
+from rfbproxy.congestion import send_unpaced_within_machine
 
 
 class _Prompt(tcp.Connection):
-    """Sends what is written at once, unless something is owed that comes before it."""
+    """Sends what is written at once, unless something is owed that comes before it.
 
-    _waits = False  # for the socket, to send what is owed or to close
+    Attributes:
+        waits: for the socket, to send what is owed or to close.
+    """
+
+    waits = False
 
     def write(self, data: bytes) -> None:
         """See `ITransport`."""
-        if self._waits or self.TLS or not self.connected or not self._hears_of_room_only:
+        if self.waits or self.TLS or not self.connected or not self._hears_of_room_only:
             super().write(data)
             return
         try:
@@ -37,28 +45,48 @@ class _Prompt(tcp.Connection):
 
     def startWriting(self) -> None:
         """See `FileDescriptor`."""
-        self._waits = True
+        self.waits = True
         super().startWriting()
 
     def stopWriting(self) -> None:
         """See `FileDescriptor`."""
-        if self._waits:  # else it may be a borrower's socket by now
-            self._waits = False
+        if self.waits:  # else it may be a borrower's socket by now
+            self.waits = False
             super().stopWriting()
+
+    def loseWriteConnection(self) -> None:
+        """See `ITCPTransport`."""
+        if self.waits or not self.connected or not self._hears_of_room_only:
+            super().loseWriteConnection()
+        else:
+            self._writeDisconnected = True
+            self._closeWriteConnection()
 
     def abortConnection(self) -> None:
         """See `ITCPTransport`; nothing is sent until the connection is gone."""
         super().abortConnection()
-        self._waits = True
+        self.waits = True
 
 
 class PromptServer(_Prompt, tcp.Server):
     """The transport of a client that was accepted."""
+
+    def __init__(self, sock: socket, *args: Any) -> None:
+        super().__init__(sock, *args)
+        send_unpaced_within_machine(sock)
 
 
 class PromptUnixServer(_Prompt, unix.Server):
     """The same of one that came to a UNIX socket."""
 
 
-class PromptClient(_Prompt, tcp.Client):
-    """The transport of a target that is connected to."""
+class PromptClient(_Prompt):
+    """The transport of a target, whose socket is connected."""
+
+    _tlsClientDefault = True  # noqa: N815 - which `startTLS` asks for
+
+    def __init__(self, sock: socket, protocol: IProtocol, reactor: Any) -> None:
+        super().__init__(sock, protocol, reactor)
+        send_unpaced_within_machine(sock)
+        self.connected = 1
+        self.startReading()

@@ -9,9 +9,10 @@ from typing import Any
 
 from twisted.internet import main
 from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 
-_USED = ("_poller", "_selectables", "_doReadOrWrite", "_disconnectSelectable")  # which is not public
+_USED = ("_poller", "_reads", "_selectables", "_doReadOrWrite", "_disconnectSelectable")  # which is not public
 
 _log = Logger()
 
@@ -35,6 +36,14 @@ class Reactor(EPollReactor):
                 _log.failure("{selectable} failed", selectable=selectable)
 
     doIteration = doPoll
+
+    def hand_over(self, reader: IReadDescriptor, successor: IReadDescriptor) -> None:
+        """Let another read what one that does not write has read; the system knows only their common descriptor."""
+        descriptor = reader.fileno()
+        if descriptor in self._reads:
+            self._selectables[descriptor] = successor
+        else:
+            self.addReader(successor)
 
     def _read(self, selectable: Any) -> None:
         try:

@@ -1,6 +1,5 @@
 """Streams over Twisted's transports: nothing is framed, and TLS may begin in the middle."""
 
-import socket
 from typing import cast
 
 from OpenSSL import SSL
@@ -12,7 +11,6 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTime,
     ISSLTransport,
-    ISystemHandle,
     ITCPTransport,
     ITransport,
 )
@@ -20,14 +18,10 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from rfbproxy.congestion import send_unpaced_within_machine
 from rfbproxy.errors import RemoteProtocolError, SecurityFailure
 from rfbproxy.loan import Loan, has_socket, lend
 from rfbproxy.stream import Stream, TlsSide
 from rfbproxy.tls import tls_failure
-
-# Seconds of silence before a peer is probed, between probes, and probes without an answer before it is gone (tcp(7)).
-_KEEPALIVE = {socket.TCP_KEEPIDLE: 25, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
 
 CLOSE_TIMEOUT_S = 3.0  # for a slow peer to take what was sent before the close
 
@@ -102,7 +96,8 @@ class TransportStream(Stream):
 
     def send(self, data: bytes) -> None:
         """See `Stream.send`."""
-        self.protocol.write(data)
+        if (transport := self.protocol.transport) is not None:
+            transport.write(data)
 
     def send_eof(self) -> None:
         """Shut down the sending half; where the transport has no halves (TLS), close."""
@@ -111,8 +106,9 @@ class TransportStream(Stream):
     def close(self) -> None:
         """See `Stream.close`; a peer that does not take what is owed to it is dropped after a while."""
         if self.protocol.transport is not None and self._closing is None and not self.lost:
-            self._closing = self._clock.callLater(CLOSE_TIMEOUT_S, self.abort)
             self.protocol.transport.loseConnection()
+            if not self.lost:
+                self._closing = self._clock.callLater(CLOSE_TIMEOUT_S, self.abort)
 
     def deliver_lost(self) -> None:
         """See `Stream.deliver_lost`."""
@@ -145,19 +141,6 @@ class TransportStream(Stream):
             transport.registerProducer(producer, True)  # type: ignore[attr-defined]
 
 
-def make_interactive(transport: ITransport | None) -> None:
-    """Send small writes at once, and notice within about a minute that a silent peer has vanished."""
-    if not ITCPTransport.providedBy(transport):
-        return
-    transport.setTcpNoDelay(True)
-    transport.setTcpKeepAlive(True)
-    handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
-    if isinstance(handle, socket.socket) and handle.family != socket.AF_UNIX:
-        for option, value in _KEEPALIVE.items():
-            handle.setsockopt(socket.IPPROTO_TCP, option, value)
-        send_unpaced_within_machine(handle)
-
-
 def end_sending(transport: ITransport | None) -> bool:
     """Shut down the sending half, or close where there are no halves; says whether the other half is still open.
 
@@ -179,15 +162,6 @@ class StreamProtocol(Protocol):
 
     def __init__(self, stream: TransportStream) -> None:
         self.stream = stream
-
-    def connectionMade(self) -> None:
-        """Set the socket up for an interactive, long-lived connection."""
-        make_interactive(self.transport)
-
-    def write(self, data: bytes) -> None:
-        """Write, unless the connection is not there."""
-        if self.transport is not None:
-            self.transport.write(data)
 
     def dataReceived(self, data: bytes) -> None:
         """Deliver."""

@@ -30,6 +30,7 @@ SHARED = (
     "loan.py",
     "prompt.py",
     "congestion.py",
+    "interactive.py",
     "tls.py",
     "tls_layer.py",
     "file_stamp.py",

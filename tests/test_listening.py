@@ -16,6 +16,7 @@ from rfbproxy.listening import close as close_places
 from rfbproxy.listening import listen, places
 from rfbproxy.systemd import HandedOver
 from tests.ports import free_port
+from tests.test_interactive import is_interactive
 
 
 def config(tmp_path, options):
@@ -228,6 +229,27 @@ def test_an_abstract_socket_is_served(opened):
         client.connect(each.getsockname())
     port.stopListening()
     reactor.iterate(0)
+
+
+@pytest.mark.parametrize("handed_over", [True, False])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_what_is_accepted_is_set_up_for_somebody_who_types(opened, host, handed_over):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    given = [HandedOver("novncproxy", bound(opened, host, family=family))] if handed_over else []
+    for each in given:
+        each.socket.setblocking(False)
+    (place,), _ = places({"novncproxy": [Address(host, 0)]}, given)
+    protocol = Protocol()
+    port = place.open(Factory.forProtocol(lambda: protocol), reactor)
+    with closing(socket.create_connection((host, place.address.port), 5)):
+        for _ in range(1000):
+            if protocol.connected:
+                break
+            reactor.iterate(0.01)
+        assert is_interactive(protocol.transport.getHandle())
+        protocol.transport.abortConnection()
+        port.stopListening()
+        reactor.iterate(0)
 
 
 def test_stale_sockets_are_replaced_and_nothing_else_is(tmp_path):

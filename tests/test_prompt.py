@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectionAborted
 from twisted.internet.protocol import Protocol
 
 from rfbproxy.loan import lend
-from rfbproxy.prompt import PromptServer, PromptUnixServer
+from rfbproxy.prompt import PromptClient, PromptServer, PromptUnixServer
 from tests.session.wires import connected
 
 
@@ -103,6 +103,18 @@ def test_a_sequence_comes_before_what_is_written_then(connection):
     assert connection.heard() == b"onetwothree"
 
 
+def test_tcp_goes_unpaced_where_it_may(monkeypatch):
+    told = []
+    monkeypatch.setattr("rfbproxy.prompt.send_unpaced_within_machine", told.append)
+    reactor = EPollReactor()
+    clients, targets = connected("tcp")
+    with clients, targets:
+        PromptServer(clients, Heard(), ("192.0.2.1", 1), None, 0, reactor)
+        PromptClient(targets, Heard(), reactor)
+        reactor.removeAll()
+    assert told == [clients, targets]
+
+
 def test_nothing_is_nothing(connection):
     connection.transport.write(b"")
     assert not connection.waits
@@ -170,6 +182,38 @@ def test_the_end_of_one_half_comes_after_what_was_written(connection):
     assert connection.protocol.data == b"still heard"
 
 
+@pytest.mark.parametrize("connection", ["tcp"], indirect=True)  # a UNIX socket's is one
+def test_the_end_is_no_reset_though_not_all_was_read(connection):
+    connection.peer.send(b"nobody reads")
+    connection.transport.loseConnection()
+    connection.turn(2)
+    assert connection.protocol.lost is not None
+    assert connection.peer.recv(100) == b""
+
+
+def test_one_half_ends_before_the_reactor_turns_if_nothing_is_owed(connection):
+    connection.transport.write(b"the last")
+    connection.transport.loseWriteConnection()
+    assert connection.peer.recv(100) == b"the last"
+    assert connection.peer.recv(100) == b""
+    assert not connection.waits
+    connection.transport.write(b"nobody hears")
+    connection.turn(2)
+    assert connection.protocol.lost is None
+    connection.transport.loseConnection()
+    connection.turn(2)
+    assert connection.protocol.lost is not None
+
+
+def test_one_half_ends_after_what_is_owed(connection):
+    connection.transport.write(b"x" * 2_000_000)
+    connection.transport.loseWriteConnection()
+    assert connection.waits
+    assert len(connection.heard_to_the_end(2_000_000)) == 2_000_000
+    connection.turn()
+    assert connection.peer.recv(100) == b""
+
+
 def test_nothing_is_sent_once_it_is_aborted(connection):
     connection.transport.abortConnection()
     connection.transport.write(b"nobody hears")
@@ -207,9 +251,8 @@ class Borrower:
     """Is to read, and to write."""
 
     def __init__(self, loan):
-        loan.borrower = self
         self.fileno = loan.socket.fileno
-        loan.reactor.addReader(self)
+        loan.begin(self)
         loan.reactor.addWriter(self)
 
     def logPrefix(self):

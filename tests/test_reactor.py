@@ -119,6 +119,23 @@ def test_one_that_an_earlier_event_removed_has_none(reactor, pair):
     assert sorted(each.heard for each in descriptors)[0] == b""
 
 
+@pytest.mark.parametrize("reads", [True, False])
+def test_another_descriptor_reads_the_same_socket(reactor, pair, reads):
+    one, other = Descriptor(pair[0]), Descriptor(pair[0])
+    if reads:
+        reactor.addReader(one)
+    reactor.hand_over(one, other)
+    assert other in reactor.getReaders()
+    assert one not in reactor.getReaders()
+    pair[1].send(b"read")
+    reactor.iterate(1.0)
+    assert (one.heard, other.heard) == (b"", b"read")
+    reactor.addWriter(other)
+    reactor.removeReader(other)
+    reactor.removeWriter(other)
+    assert other not in reactor.getReaders()
+
+
 def test_the_end_of_a_peer_ends(reactor, pair):
     one = Descriptor(pair[0], lambda: main.CONNECTION_DONE)
     reactor.addReader(one)

@@ -1,8 +1,6 @@
-import socket
-
 import pytest
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport, ISystemHandle, ITCPTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport, ITCPTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -10,7 +8,7 @@ from zope.interface import directlyProvides, implementer
 from zope.interface.verify import verifyObject
 
 from rfbproxy.stream import BUFFER_LIMIT
-from rfbproxy.transport import CLOSE_TIMEOUT_S, TransportStream, end_sending, make_interactive
+from rfbproxy.transport import CLOSE_TIMEOUT_S, TransportStream, end_sending
 
 
 @implementer(ITCPTransport)
@@ -19,21 +17,8 @@ class TcpTransport(StringTransport):
 
     def __init__(self):
         super().__init__()
-        self.options = {}
         self.half_closed = False
         self.aborted = False
-
-    def setTcpNoDelay(self, enabled):
-        self.options["nodelay"] = enabled
-
-    def setTcpKeepAlive(self, enabled):
-        self.options["keepalive"] = enabled
-
-    def getTcpNoDelay(self):
-        return self.options["nodelay"]
-
-    def getTcpKeepAlive(self):
-        return self.options["keepalive"]
 
     def loseWriteConnection(self):
         self.half_closed = True
@@ -204,29 +189,8 @@ def test_a_loss_without_an_end_is_both(stream, transport):
     assert sink.heard == ["eof", "lost"]
 
 
-def test_the_connection_is_set_up_for_a_person(stream, transport):
-    assert transport.options == {"nodelay": True, "keepalive": True}
+def test_the_protocol_knows_of_halves(stream, transport):
     verifyObject(IHalfCloseableProtocol, stream.protocol)
-
-
-def test_a_peer_that_vanishes_is_noticed_within_about_a_minute():
-    with socket.socket() as handle:
-
-        @implementer(ISystemHandle)
-        class SystemTransport(TcpTransport):
-            def getHandle(self):
-                return handle
-
-        make_interactive(SystemTransport())
-        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
-        idle, interval, count = (handle.getsockopt(socket.IPPROTO_TCP, option) for option in options)
-    assert 30 <= idle + interval * count <= 60
-
-
-def test_a_transport_without_such_options(stream):
-    stream.protocol.makeConnection(StringTransport())
-    stream.send(b"a")
-    assert stream.protocol.transport.value() == b"a"
 
 
 def test_before_there_is_a_connection_nothing_happens(stream, clock):

@@ -38,7 +38,7 @@ from rfbproxy.client.websocket import WebSocketStream, opening_handshake
 from rfbproxy.errors import RemoteProtocolError
 from rfbproxy.stream import ClientStream
 from rfbproxy.tls import tls_failure
-from rfbproxy.transport import end_sending, make_interactive
+from rfbproxy.transport import end_sending
 
 KEEP_ALIVE_S = 60.0  # a connection without a request
 PAGE_TIMEOUT_S = 300.0  # for a client to take one page
@@ -119,7 +119,6 @@ class ClientConnection(Protocol):
 
     def connectionMade(self) -> None:
         """Wait for the first request."""
-        make_interactive(self.transport)
         self._place.take(None if self._listener.trusted_proxies(self._source) else self._source)
         self._set_deadline(self._listener.head_timeout_s)
 

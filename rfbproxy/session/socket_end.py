@@ -59,7 +59,6 @@ class End:
     )
 
     def __init__(self, pump: Pump, loan: Loan, flow: Flow) -> None:
-        loan.borrower = self
         self._pump = pump
         self._loan = loan
         self._flow = flow
@@ -83,15 +82,11 @@ class End:
     def read_for(self, other: "End") -> None:
         """Begin."""
         self._other = other
-        self._reactor.addReader(self)
-
-    def leave_reactor(self) -> None:
-        """Be no descriptor any more."""
-        self._reactor.removeReader(self)
-        self._reactor.removeWriter(self)
+        self._loan.begin(self)
 
     def return_socket(self) -> None:
-        """Put the socket back, which the reactor does not know as this end's any more."""
+        """Put the socket back."""
+        self._reactor.removeWriter(self)
         owed, pipe = self._owed, self._pipe
         if pipe is not None:
             owed += pipe.read(self._piped)

@@ -40,19 +40,13 @@ class SocketPump:
             return
         self.over = True
         for end in self._ends:
-            end.leave_reactor()
-        for end in self._ends:
             end.return_socket()
 
 
 def between(client: Stream, to_target: Flow, target: Stream, to_client: Flow) -> SocketPump | None:
     """A pump for these streams; None as long as one of them has something to do that is not a pump's."""
-    client_loan = client.lend()
-    if client_loan is None:
-        return None
-    target_loan = target.lend()
-    if target_loan is None:
-        client_loan.end(paused=to_target.blocked)
+    client_loan, target_loan = client.lend(), target.lend()
+    if client_loan is None or target_loan is None:
         return None
     return SocketPump((client_loan, to_target), (target_loan, to_client))
 

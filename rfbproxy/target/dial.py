@@ -8,17 +8,18 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectError, DNSLookupError, UserError
+from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from rfbproxy.prompt import PromptClient
+from rfbproxy.congestion import send_unpaced_within_machine
+from rfbproxy.interactive import make_interactive
 from rfbproxy.reasons import CloseReason, Refused
+from rfbproxy.target.attempt import connect
 from rfbproxy.transport import StreamProtocol, TransportStream
 
 
@@ -50,75 +51,29 @@ class Dialler:
         address = _literal(host)
         where = address_text(address or repr(host)[1:-1], port)
         try:
-            return await (self._connect(host, port) if address is None else self._connect_to(address, port))
+            if address is not None:
+                return await connect(self._reactor, address, port, self._connect_timeout_s)
+            return await self._connect(host, port)
         except (DeferredTimeout, ConnectTimeoutError) as error:
             raise self._unreachable(where, f"no answer within {self._connect_timeout_s:g} s") from error
         except (ConnectError, DNSLookupError, OSError, OverflowError, ValueError) as error:
             raise self._unreachable(where, str(error) or type(error).__name__) from error
-
-    def _connect_to(self, address: str, port: int) -> Deferred[TransportStream]:
-        """Connect to an IPv4 or IPv6 address, which may have a zone."""
-        return _Attempt(self._reactor, address, port, self._connect_timeout_s).connected
 
     async def _connect(self, name: str, port: int) -> TransportStream:
         endpoint = HostnameEndpoint(self._reactor, name, port, timeout=self._connect_timeout_s)
         connecting = endpoint.connect(_StreamFactory(self._reactor))
         connecting.addTimeout(self._connect_timeout_s, self._reactor, _too_late)
         stream = cast(StreamProtocol, await connecting).stream
+        transport = cast(Any, stream.protocol.transport)
         # Not through the endpoint's wrapper, which of half-close and the end of a TLS handshake tells only the latter.
-        cast(Any, stream.protocol.transport).protocol = stream.protocol
+        transport.protocol = stream.protocol
+        make_interactive(transport.getHandle())
+        send_unpaced_within_machine(transport.getHandle())
         return stream
 
     def _unreachable(self, where: str, why: str) -> Refused:
         self._failed()
         return _unreachable(where, why)
-
-
-class _Attempt:
-    """The one attempt to connect to an address; of an `IConnector` it has what the transport asks for.
-
-    Attributes:
-        connected: fires with the stream, or fails as Twisted words it; cancelling it ends the attempt.
-    """
-
-    __slots__ = ("_clock", "_timer", "connected")
-
-    def __init__(self, reactor: IReactorTime, address: str, port: int, timeout_s: float) -> None:
-        self._clock = reactor
-        transport = PromptClient(address, port, None, self, reactor)
-        self.connected: Deferred[TransportStream] = Deferred(lambda _: transport.stopConnecting())
-        self._timer = reactor.callLater(timeout_s, transport.failIfNotConnected, ConnectTimeoutError())
-
-    def buildProtocol(self, addr: IAddress) -> StreamProtocol:
-        """The connection stands."""
-        self._timer.cancel()
-        stream = TransportStream(self._clock)
-        stream.protocol = _AttemptProtocol(stream, self.connected)
-        del self.connected
-        return stream.protocol
-
-    def connectionFailed(self, reason: Failure) -> None:  # noqa: N802
-        """There is none, and nobody is told who has cancelled the attempt."""
-        if self._timer.active():
-            self._timer.cancel()
-        if reason.type is not UserError:
-            self.connected.errback(reason)
-
-    def connectionLost(self, reason: Failure) -> None:
-        """Nothing: the protocol hears of it."""
-
-
-class _AttemptProtocol(StreamProtocol):
-    """Tells that its connection stands."""
-
-    def __init__(self, stream: TransportStream, connected: Deferred[TransportStream]) -> None:
-        super().__init__(stream)
-        self._connected = connected
-
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        self._connected.callback(self.stream)
-        del self._connected
 
 
 class _StreamFactory(Factory):

@@ -28,15 +28,8 @@ class Connection(StringTransport):
     aborted = False
     paused = False
 
-    def __init__(self):
-        super().__init__()
-        self.options = {}
-
     def setTcpNoDelay(self, enabled):
-        self.options["nodelay"] = enabled
-
-    def setTcpKeepAlive(self, enabled):
-        self.options["keepalive"] = enabled
+        """Nothing: who serves pages asks for it."""
 
     def loseWriteConnection(self):
         self.half_closed = True

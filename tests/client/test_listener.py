@@ -406,10 +406,6 @@ def test_nova_W28_clear_text_where_only_tls_is_allowed():
 # All connections of a listener
 
 
-def test_the_socket_is_set_up_for_an_interactive_connection():
-    assert Caller().transport.options == {"nodelay": True, "keepalive": True}
-
-
 def test_a_transport_that_is_not_tcp():
     connection = ClientConnection(make_listener(), "unix")
     connection.makeConnection(StringTransport())

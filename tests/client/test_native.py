@@ -96,7 +96,6 @@ def test_its_visit_begins_before_it_says_a_word():
     assert (request.origin, request.host) == (None, None)
     assert viewer.stream.inner_tls is TLS
     assert viewer.stream.greets_at_once
-    assert viewer.transport.options == {"nodelay": True, "keepalive": True}
     assert viewer.connection.has_console
     assert viewer.clock.getDelayedCalls() == []
     viewer.lose()

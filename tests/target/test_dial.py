@@ -17,6 +17,7 @@ from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.target.dial import Dialler, address_text
 from rfbproxy.transport import TransportStream
 from tests.ports import black_hole, free_port
+from tests.test_interactive import is_interactive
 
 TIMEOUT_S = 0.3
 
@@ -130,9 +131,7 @@ def test_an_address(world, listening, host, written):
         peer.sendall(b"early")
         world.turn_until(lambda: stream._buffer == b"early")
         assert peer.recv(3) == b"RFB"
-        ours = stream.protocol.transport.getHandle()
-        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert is_interactive(stream.protocol.transport.getHandle())
         finish(world, stream)
 
 
@@ -175,6 +174,7 @@ def test_a_name_with_several_addresses_of_which_one_answers(world, listening, so
     world.names.known["console.example"] = ["::1", "127.0.0.1", "127.0.0.2"]
     stream = world.result("console.example", port)
     assert stream.protocol.transport.getPeer().host == "127.0.0.2"
+    assert is_interactive(stream.protocol.transport.getHandle())
     finish(world, stream)
 
 
