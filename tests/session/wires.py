@@ -214,16 +214,16 @@ class World:
 
     def __init__(self, kind, encrypted=()):
         self.reactor = kind()
+        self._loop = getattr(self.reactor, "_asyncioEventloop", None)
         self.encrypted = encrypted
         self._clock = mock.patch.object(tls, "_get_default_clock", return_value=self.reactor)
         self._clock.start()
-        self._opened = []
         self.sessions = []
 
-    def until(self, condition, what, patience_s=PATIENCE_S):
-        deadline = time.monotonic() + patience_s
+    def until(self, condition, what):
+        deadline = time.monotonic() + PATIENCE_S
         while not condition():
-            assert time.monotonic() < deadline, f"waited {patience_s} s for {what}"
+            assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}"
             self.turn()
 
     def turn(self, count=1):
@@ -231,13 +231,26 @@ class World:
             for session in self.sessions:
                 session.client.turn()
                 session.target.turn()
-            self.reactor.iterate(0.0005)
+            self._iterate(0.0005)
 
-    def settle(self):
-        """Let go through whatever goes through."""
-        until = time.monotonic() + 0.04
-        while time.monotonic() < until:
-            self.turn(4)
+    def _iterate(self, delay_s):
+        if loop := self._loop:  # whose reactor waits for ten milliseconds more
+            loop.call_later(delay_s, loop.stop)
+            loop.run_forever()
+        else:
+            self.reactor.iterate(delay_s)
+
+    def settle(self, moves=lambda: False):
+        """Let go through whatever goes through, until nothing has moved for some time, and for some turns.
+
+        The time is longer than TCP keeps an acknowledgement back; a busy machine may spend all of it elsewhere.
+        """
+        began, turns = time.monotonic(), 0
+        while turns < 20 or time.monotonic() - began < 0.05:
+            self.turn()
+            turns += 1
+            if moves():
+                began, turns = time.monotonic(), 0
 
     def adopt(self, sock, protocol):
         class One(Factory):
@@ -257,14 +270,14 @@ class World:
             for stream in (session.client_stream, session.target_stream):
                 if not stream.lost:
                     stream.abort()
-        self.until(self._is_idle, "the connections to end", 5.0)
+        self.until(self._is_idle, "the connections to end")
         for call in self.reactor.getDelayedCalls():
             call.cancel()
         for waker in self.reactor.getReaders():
             self.reactor.removeReader(waker)
             waker.connectionLost(None)
-        if loop := getattr(self.reactor, "_asyncioEventloop", None):
-            loop.close()
+        if self._loop:
+            self._loop.close()
 
     def _is_idle(self):
         return all(session.client_stream.lost and session.target_stream.lost for session in self.sessions)
@@ -345,13 +358,16 @@ def block(session, source="target"):
     flow = session.relay.to_client if source == "target" else session.relay.to_target
     other.reading = False
     sent = b""
-    calm = 0
-    while calm < 4:  # a busy machine may need a while to take what it has room for
+    unsent = None
+
+    def moves():
+        nonlocal sent, unsent
         if one.unsent < 500_000:
             sent += BIG[:500_000]
             one.say(BIG[:500_000])
             assert len(sent) < 60_000_000
-        before = one.unsent
-        session.world.settle()
-        calm = calm + 1 if flow.blocked and one.unsent == before else 0
+        before, unsent = unsent, one.unsent
+        return not flow.blocked or unsent != before
+
+    session.world.settle(moves)
     return sent
