@@ -32,6 +32,12 @@ def until(condition, what: str, timeout_s: float = TIMEOUT_S):
     raise AssertionError(f"waited {timeout_s} s for {what}")
 
 
+def records_in(audit: Path) -> list[dict]:
+    """The records of an audit log, but for one of which the file system shows no more than a part yet."""
+    whole, _, _ = audit.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
 class Proxy:
     """A running proxy with a folder of its own: `nova.conf`, token store, audit log, log; one process, unless told."""
 
@@ -123,7 +129,7 @@ workers = 1
     @property
     def records(self) -> list[dict]:
         with contextlib.suppress(FileNotFoundError):
-            return [json.loads(line) for line in self.audit_file.read_text().splitlines()]
+            return records_in(self.audit_file)
         return []
 
     def settled(self) -> int:

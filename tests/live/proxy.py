@@ -15,6 +15,7 @@ import pytest
 from tests.live.machine import Target
 from tests.live.processes import Process, program, until
 from tests.ports import free_port
+from tests.proxy_process import records_in
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Proxy:
 
     def records(self) -> list[dict[str, Any]]:
         """The audit records so far."""
-        return [json.loads(line) for line in self._audit.read_text().splitlines()]
+        return records_in(self._audit)
 
     def next_record(self, known: int, token_id: str | None) -> dict[str, Any]:
         """The first record with this token after `known` others; waits until there is one."""
