@@ -315,14 +315,14 @@ def test_wire_S21_S22_S23_every_wrong_ticket_is_denied_alike(proxy, machine):
 
     def take_time(number, kind):
         client = Socket(proxy.native_port, source=f"127.0.1.{number}")
+        link = Link(client)
+        begun = time.monotonic()
         if kind in passwords:
-            link = Link(client).give_ticket(passwords[kind][0])
+            link.give_ticket(passwords[kind][0])
         else:
-            link = Link(client)
             client.send(link.asked.pack())
             client.receive(178 + 16 + 8)
             client.send(MECHANISM + sealed[kind])
-        begun = time.monotonic()
         assert client.receive(4) == b"\7\0\0\0", kind
         took = time.monotonic() - begun
         assert client.until_close() == b""

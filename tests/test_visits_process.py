@@ -20,8 +20,6 @@ from tests.proxy_process import Proxy, run, running, until
 
 UNIT = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z$")
 OPTIONS = """
-connect_timeout_s = 1
-handshake_timeout_s = 1
 [console]
 allowed_origins = allowed-origin-example-1.net, allowed-origin-example-2.net
 """
@@ -30,6 +28,12 @@ allowed_origins = allowed-origin-example-1.net, allowed-origin-example-2.net
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory):
     with running(tmp_path_factory.mktemp("proxy"), OPTIONS) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("impatient"), "connect_timeout_s = 1\nhandshake_timeout_s = 1") as started:
         yield started
 
 
@@ -335,7 +339,7 @@ def test_a_target_that_refuses_is_unreachable(proxy):
         refused(proxy, client, CloseReason.TARGET_UNREACHABLE, before)
 
 
-def test_a_black_hole_is_unreachable_within_its_deadline(proxy):
+def test_a_black_hole_is_unreachable_within_its_deadline(impatient):
     with contextlib.ExitStack() as stack:
         hole = stack.enter_context(socket.socket())
         hole.bind(("127.0.0.1", 0))
@@ -345,17 +349,17 @@ def test_a_black_hole_is_unreachable_within_its_deadline(proxy):
             filler.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 filler.connect(hole.getsockname())
-        before, started = proxy.settled(), time.monotonic()
-        token = proxy.create(hole.getsockname()[1])["token"]
-        with WebSocket(proxy.port, f"/?token={token}") as client:
-            refused(proxy, client, CloseReason.TARGET_UNREACHABLE, before)
+        before, started = impatient.settled(), time.monotonic()
+        token = impatient.create(hole.getsockname()[1])["token"]
+        with WebSocket(impatient.port, f"/?token={token}") as client:
+            refused(impatient, client, CloseReason.TARGET_UNREACHABLE, before)
         assert time.monotonic() - started < 6
 
 
-def test_a_target_that_never_speaks_is_unreachable_within_its_deadline(proxy):
-    before, started = proxy.settled(), time.monotonic()
-    with target(lambda sock: sock.recv(1)) as server, open_console(proxy, server) as client:
-        refused(proxy, client, CloseReason.TARGET_UNREACHABLE, before)
+def test_a_target_that_never_speaks_is_unreachable_within_its_deadline(impatient):
+    before, started = impatient.settled(), time.monotonic()
+    with target(lambda sock: sock.recv(1)) as server, open_console(impatient, server) as client:
+        refused(impatient, client, CloseReason.TARGET_UNREACHABLE, before)
     assert time.monotonic() - started < 6
 
 
@@ -393,13 +397,13 @@ def test_a_client_that_vanishes_ends_the_session_and_frees_the_target(proxy):
         until(lambda: gone == [b""], "the target to see the end", 2)
 
 
-def test_a_client_that_never_speaks_is_let_go(proxy, echoing):
-    before = proxy.settled()
-    with open_console(proxy, echoing) as client:
+def test_a_client_that_never_speaks_is_let_go(impatient, echoing):
+    before = impatient.settled()
+    with open_console(impatient, echoing) as client:
         assert client.receive(12) == b"RFB 003.008\n", "the greeting comes at once"
         client.until_close()
         assert client.close_code == 1002
-    assert proxy.next_record(before)["close_reason"] == "protocol-error"
+    assert impatient.next_record(before)["close_reason"] == "protocol-error"
 
 
 @pytest.mark.parametrize(

@@ -270,6 +270,7 @@ def test_limits_hold_over_all_workers(tmp_path, limit):
 
 def test_a_dead_token_that_one_was_denied_is_not_looked_up_by_another(tmp_path):
     with target(echo) as server, running(tmp_path, TWO) as proxy:
+        told_within_s = 0.2  # on a busy machine it may be more
         for _ in range(20):
             token = proxy.create(server.port)["token"]
             proxy.console("revoke", "--token", token)
@@ -277,11 +278,13 @@ def test_a_dead_token_that_one_was_denied_is_not_looked_up_by_another(tmp_path):
             for _ in range(2):
                 with WebSocket(proxy.port, f"/?token={token}") as client:
                     assert refusal(client) == CloseReason.TOKEN_UNKNOWN.sentence
-                time.sleep(0.2)  # for the other worker to be told
+                time.sleep(told_within_s)
             until(lambda before=before: (with_sessions(proxy) - before).total() == 2, "both in the log")
             if len(with_sessions(proxy) - before) == 2:
-                assert proxy.log.count("the token is not in the store") == looked_up + 1
-                return
+                if proxy.log.count("the token is not in the store") == looked_up + 1:
+                    return
+                told_within_s *= 2
+                assert told_within_s < 1, "the other worker was not told"
         raise AssertionError("one worker had both visits, each time")
 
 

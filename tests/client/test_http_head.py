@@ -1,5 +1,5 @@
 from contextlib import suppress
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -138,10 +138,10 @@ def test_headers_at_their_number_pass_and_one_more_is_431():
 
 
 def test_spaces_before_a_bad_byte_cost_no_time():
-    begin = perf_counter()
+    begin = process_time()
     with pytest.raises(HttpError):
         HeadReader().receive_data(b"GET / HTTP/1.1\r\na:" + b" " * 30000 + b"\x01\r\n\r\n")
-    assert perf_counter() - begin < 0.5  # it was 15 s where white space could be matched in two ways
+    assert process_time() - begin < 0.5  # it was 15 s where white space could be matched in two ways
 
 
 def test_a_client_that_leaves_inside_the_head_is_an_end_of_stream():

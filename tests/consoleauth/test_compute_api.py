@@ -201,11 +201,11 @@ class TestFailure:
     @pytest.mark.parametrize(
         ("who", "says"), [("silent", "the compute API did not answer within"), ("keystone_silent", "it is silent")]
     )
-    def test_silence(self, store, cloud, who, says):
-        store._session.timeout = 0.2
-        setattr(cloud, who, 1)
-        assert says in failing(lambda: store.find(TOKEN))
-        setattr(cloud, who, 0)
+    def test_silence(self, store, cloud, monkeypatch, who, says):
+        with monkeypatch.context() as impatient:  # who else answers may need some of it, on a busy machine
+            impatient.setattr(store._session, "timeout", 0.5)
+            impatient.setattr(cloud, who, 1.5)
+            assert says in failing(lambda: store.find(TOKEN))
         assert store.find(TOKEN) is not None
 
     def test_a_black_hole(self, cloud, tmp_path):

@@ -19,7 +19,8 @@ from rfbproxy.transport import TransportStream
 from tests.ports import black_hole, free_port
 from tests.test_interactive import is_interactive
 
-TIMEOUT_S = 0.3
+TIMEOUT_S = 20.0  # for whatever answers, on a busy machine too
+SHORT_S = 0.3  # for whatever never does
 
 
 @implementer(IHostnameResolver)
@@ -52,21 +53,21 @@ class World:
         self.reactor.installNameResolver(self.names)
         self.reactor.startRunning(installSignalHandlers=False)
 
-    def turn_until(self, done, seconds=5.0):
-        end = monotonic() + seconds
+    def turn_until(self, done):
+        end = monotonic() + TIMEOUT_S
         while not done() and monotonic() < end:
             self.reactor.runUntilCurrent()
             self.reactor.doIteration(0.01)
         assert done()
 
-    def dial(self, host, port):
+    def dial(self, host, port, timeout_s=TIMEOUT_S):
         got = []
-        dialling = Deferred.fromCoroutine(Dialler(self.reactor, TIMEOUT_S).dial(host, port))
+        dialling = Deferred.fromCoroutine(Dialler(self.reactor, timeout_s).dial(host, port))
         dialling.addBoth(got.append)
         return dialling, got
 
-    def result(self, host, port):
-        _, got = self.dial(host, port)
+    def result(self, host, port, timeout_s=TIMEOUT_S):
+        _, got = self.dial(host, port, timeout_s)
         self.turn_until(lambda: got)
         return getattr(got[0], "value", got[0])
 
@@ -88,7 +89,7 @@ def world():
 
 @pytest.fixture
 def soon(monkeypatch):
-    """The next address is tried sooner than in life, within this test's short deadline."""
+    """The next address is tried sooner than in life."""
     monkeypatch.setattr("twisted.internet.endpoints.HostnameEndpoint._DEFAULT_ATTEMPT_DELAY", 0.03)
 
 
@@ -203,8 +204,8 @@ def test_a_port_where_nobody_listens(world):
 def test_a_black_hole(world, black_hole, host, times):
     world.names.known["console.example"] = ["127.0.0.1"] * times
     begun = monotonic()
-    unreachable(world.result(host, black_hole), f"no answer within {TIMEOUT_S} s")
-    assert TIMEOUT_S <= monotonic() - begun < TIMEOUT_S + 2
+    unreachable(world.result(host, black_hole, SHORT_S), f"no answer within {SHORT_S} s")
+    assert SHORT_S <= monotonic() - begun < SHORT_S + 2
 
 
 def test_a_name_that_nobody_knows(world):
@@ -213,7 +214,7 @@ def test_a_name_that_nobody_knows(world):
 
 def test_a_name_that_is_not_answered_for(world):
     world.names.known["slow.example"] = None
-    unreachable(world.result("slow.example", 5900), f"no answer within {TIMEOUT_S} s")
+    unreachable(world.result("slow.example", 5900, SHORT_S), f"no answer within {SHORT_S} s")
 
 
 @pytest.mark.parametrize("host", ["", "bad host", "a" * 300, "\ud800", "xn--\u00fc", "."])
