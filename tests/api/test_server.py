@@ -35,7 +35,7 @@ def test_ways_to_show_the_token(api, header):
 
 
 def test_a_changed_token_counts_at_once(api, tmp_path, log):
-    (tmp_path / "token").write_text("another one\nand more\n")
+    (tmp_path / "token").write_text("another one\nand one more\n")
     assert api.ask("GET", "/v1/consoles").status == 401
     assert api.ask("GET", "/v1/consoles", token="another one").status == 200
     (tmp_path / "token").write_text("")
