@@ -278,6 +278,7 @@ class World:
             waker.connectionLost(None)
         if self._loop:
             self._loop.close()
+        self.sessions.clear()  # so that what was sent is not kept until somebody looks for garbage
 
     def _is_idle(self):
         return all(session.client_stream.lost and session.target_stream.lost for session in self.sessions)
