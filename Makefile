@@ -10,8 +10,10 @@ BIN := $(VENV)/bin
 SHARE := $(VENV)/share/rfbproxy
 LISTEN ?= 127.0.0.1:6080
 SOURCES := $(shell find rfbproxy twisted -name '*.py' -o -path 'rfbproxy/web/*') pyproject.toml setup.py
-# They start programs and look at the time: one after the other, with nothing beside them.
-PROCESS_TESTS := $(wildcard tests/test_*_process.py) tests/cli tests/test_startup.py tests/live
+# They start services and look at the time, but wait most of it: two files at once.
+PROCESS_TESTS := $(wildcard tests/test_*_process.py) tests/test_startup.py
+# They start machines, desktops and browsers, and look at pictures: one after the other, with nothing beside them.
+LIVE_TESTS := tests/live
 BENCH := .bench
 LOAD_SOURCES := $(wildcard benchmarks/load/*.c)
 CFLAGS ?= -O2 -Wall -Wextra -Wconversion -Wshadow -Werror
@@ -29,8 +31,9 @@ else
 endif
 
 test: venv debian
-	$(BIN)/python -m pytest -n auto $(PROCESS_TESTS:%=--ignore=%)
-	$(BIN)/python -m pytest $(PROCESS_TESTS)
+	$(BIN)/python -m pytest -n auto $(PROCESS_TESTS:%=--ignore=%) $(LIVE_TESTS:%=--ignore=%)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PROCESS_TESTS)
+	$(BIN)/python -m pytest $(LIVE_TESTS)
 
 bench: venv
 	sh tests/live/debian.sh haproxy gcc libc6-dev libssl-dev
