@@ -10,9 +10,10 @@ from twisted.logger import Logger
 
 from rfbproxy import web
 from rfbproxy.address import Address
+from rfbproxy.client.connection import ClientConnection
 from rfbproxy.client.factory import Kind
 from rfbproxy.client.folders import SPICE_PAGE, Folders, Protocol
-from rfbproxy.client.listener import ClientConnection, Listener
+from rfbproxy.client.listener import Listener
 from rfbproxy.client.native import NativeConnection
 from rfbproxy.client.tls import ServerTls
 from rfbproxy.config import BASE_URLS, Config

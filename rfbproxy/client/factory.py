@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
-from rfbproxy.client.listener import ClientConnection, Listener
+from rfbproxy.client.connection import ClientConnection
+from rfbproxy.client.listener import Listener
 
 
 class Connection(Interface):

@@ -9,7 +9,8 @@ from twisted.internet.interfaces import IPushProducer, ITransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from rfbproxy.client.listener import ClientConnection, Listener
+from rfbproxy.client.connection import ClientConnection
+from rfbproxy.client.listener import Listener
 from rfbproxy.client.waiting_room import WaitingRoom
 
 _REQUEST = (

@@ -7,9 +7,9 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from rfbproxy.client.connection import KEEP_ALIVE_S, LINGER_S, PAGE_TIMEOUT_S, ClientConnection
 from rfbproxy.client.factory import source_of
 from rfbproxy.client.http_head import HEAD_LIMIT, LINE_LIMIT
-from rfbproxy.client.listener import KEEP_ALIVE_S, LINGER_S, PAGE_TIMEOUT_S, ClientConnection
 from tests.client.callers import (
     HEAD_TIMEOUT_S,
     Caller,

@@ -18,7 +18,7 @@ def test_a_listener_for_encrypted_clients_only_works_too():
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: other\r\n\r\n"])
 def test_a_listener_that_opens_no_websocket_is_found_out(answer, monkeypatch):
-    monkeypatch.setattr("rfbproxy.client.listener.opening_handshake", lambda head: answer)
+    monkeypatch.setattr("rfbproxy.client.connection.opening_handshake", lambda head: answer)
     assert not websocket_opens(make_listener())
 
 

@@ -10,7 +10,7 @@ from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from rfbproxy.client.listener import LINGER_S
+from rfbproxy.client.connection import LINGER_S
 from rfbproxy.client.spice import EARLY_LIMIT, NativeSpiceStream, Tunnel
 from rfbproxy.client.waiting_room import WaitingRoom
 from rfbproxy.reasons import CloseReason, Refused

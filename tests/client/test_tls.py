@@ -8,8 +8,8 @@ from OpenSSL import SSL
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent
 
+from rfbproxy.client.connection import LINGER_S
 from rfbproxy.client.folders import Folders
-from rfbproxy.client.listener import LINGER_S
 from rfbproxy.client.pages import Pages, PageSite
 from rfbproxy.client.tls import ServerTls
 from rfbproxy.client.waiting_room import WaitingRoom

@@ -1,7 +1,7 @@
 import pytest
 
+from rfbproxy.client.connection import LINGER_S
 from rfbproxy.client.http_head import HeadReader, HttpError
-from rfbproxy.client.listener import LINGER_S
 from rfbproxy.client.websocket import CLOSE_TIMEOUT_S, opening_handshake
 from rfbproxy.reasons import CloseReason, Refused
 from rfbproxy.websocket import FRAME_LIMIT, MESSAGE_LIMIT
