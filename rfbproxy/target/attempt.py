@@ -1,18 +1,18 @@
 """Connecting to an address: the socket is the reactor's descriptor until it stands, and its transport's from then on.
 
-Twisted's own client begins a turn later, asks for what can be read as well, and connects twice.
+Twisted's own client begins a turn later, and asks for what can be read as well.
 """
 
 import socket
 from contextlib import suppress
-from errno import EINPROGRESS
+from errno import EALREADY, EINPROGRESS, EISCONN
 from os import strerror
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, getConnectError
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
-from twisted.internet.interfaces import IWriteDescriptor
+from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -31,13 +31,13 @@ def connect(reactor: Any, address: str, port: int, timeout_s: float) -> Deferred
     family, where = _where(address, port)
     connecting = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     make_interactive(connecting)
-    attempt = _Attempt(reactor, connecting, timeout_s)
+    attempt = _Attempt(reactor, connecting, where, timeout_s)
     connected = attempt.connected
-    attempt.begin(where)
+    attempt.go_on()
     return connected
 
 
-@implementer(IWriteDescriptor)
+@implementer(IReadWriteDescriptor)
 class _Attempt:
     """The one attempt to connect with a socket.
 
@@ -45,43 +45,37 @@ class _Attempt:
         connected: fires with the stream; not there any more once it has.
     """
 
-    __slots__ = ("_reactor", "_socket", "_timer", "connected", "fileno")
+    __slots__ = ("_reactor", "_socket", "_timer", "_where", "connected", "fileno")
 
-    def __init__(self, reactor: Any, connecting: socket.socket, timeout_s: float) -> None:
+    def __init__(self, reactor: Any, connecting: socket.socket, where: tuple[Any, ...], timeout_s: float) -> None:
         self._reactor = reactor
         self._socket = connecting
+        self._where = where
         self.fileno = connecting.fileno
         self.connected: Deferred[TransportStream] = Deferred(self._cancelled)
         self._timer = reactor.callLater(timeout_s, self._fail, ConnectTimeoutError())
 
-    def begin(self, where: tuple[Any, ...]) -> None:
-        """Connect; where the system can tell at once how that ended, it has."""
-        error = self._socket.connect_ex(where)
-        if error == EINPROGRESS:
+    def go_on(self) -> None:
+        """Connect, or see whether that has ended: an event may have been of whoever had the descriptor before."""
+        error = self._socket.connect_ex(self._where)
+        if error in (EINPROGRESS, EALREADY):
             self._reactor.addWriter(self)
-        elif error:
-            self._fail(getConnectError((error, strerror(error))))
-        else:
+        elif error in (0, EISCONN):
             self._succeed()
+        else:
+            self._fail(getConnectError((error, strerror(error))))
+
+    doRead = doWrite = go_on
 
     def logPrefix(self) -> str:
         """See `ILoggingContext`."""
         return "dial"
 
-    def doWrite(self) -> None:
-        """It stands, or has failed."""
-        if (error := self._error()) is None:
-            self._succeed()
-        else:
-            self._fail(error)
-
     def connectionLost(self, reason: Failure) -> None:
         """It has failed, or the reactor goes."""
-        self._fail(self._error() or ConnectError(string=reason.getErrorMessage()))
-
-    def _error(self) -> Exception | None:
         error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        return getConnectError((error, strerror(error))) if error else None
+        lost = ConnectError(string=reason.getErrorMessage())
+        self._fail(getConnectError((error, strerror(error))) if error else lost)
 
     def _succeed(self) -> None:
         connected = self._end()

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 from twisted.internet import error
+from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
 from rfbproxy.target.attempt import connect
@@ -78,6 +79,66 @@ def test_a_peer_hears_that_it_is_given_up_though_it_has_spoken(reactor):
         connected.addErrback(lambda _: None)
         connected.cancel()
         assert peer.recv(1) == b""
+
+
+@pytest.mark.parametrize("sends", [b"", b"RFB"])
+def test_an_event_of_whoever_had_the_descriptor_before_is_no_connection(reactor, sends):
+    """In one turn one connection goes, another is begun with its descriptor, and the event of the first comes then."""
+    first, got = [], []
+    one, other = socket.socketpair()
+
+    class Ending:
+        fileno = one.fileno
+
+        def logPrefix(self):
+            return "test"
+
+        def doRead(self):
+            one.recv(1)
+            descriptor = first[0].fileno()
+            first[0].close()
+            second = connect(reactor, "127.0.0.1", hole, TIMEOUT_S)
+            assert [each.fileno() for each in reactor.getWriters()] == [descriptor]
+            second.addBoth(got.append)
+            first[:] = [second]
+
+    with one, other, closing(socket.create_server(("127.0.0.1", 0))) as server, black_hole() as hole:
+        ending = Ending()
+        reactor.addReader(ending)
+        other.send(b"x")
+        first.append(Predecessor(reactor, server, sends))
+        reactor.iterate(0.05)
+        reactor.iterate(0.05)
+        assert got == []
+        first[0].cancel()
+        reactor.removeReader(ending)
+    assert got[0].check(CancelledError)
+
+
+class Predecessor:
+    """A connection that waits for what its peer sends, or for room."""
+
+    def __init__(self, reactor, server, sends):
+        self._reactor = reactor
+        self._socket = socket.create_connection(server.getsockname())
+        self.fileno = self._socket.fileno
+        peer, _ = server.accept()
+        with peer:
+            peer.sendall(sends)
+        (reactor.addReader if sends else reactor.addWriter)(self)
+
+    def close(self):
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        self._socket.close()
+
+    def logPrefix(self):
+        return "test"
+
+    def doRead(self):
+        raise AssertionError("it was to be closed first")
+
+    doWrite = doRead
 
 
 def test_the_reactor_goes(reactor):
