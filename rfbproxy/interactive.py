@@ -9,7 +9,7 @@ _KEEPALIVE = {socket.TCP_KEEPIDLE: 25, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEP
 def make_interactive(sock: socket.socket) -> None:
     """Send small writes at once, and notice within about a minute that a silent peer has vanished.
 
-    A socket that a listening one accepts has this from there.
+    A socket has this from the listening one that it comes from, if that had it when the peer connected.
     """
     if sock.family == socket.AF_UNIX:
         return
@@ -17,3 +17,8 @@ def make_interactive(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEPALIVE.items():
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def is_interactive(sock: socket.socket) -> bool:
+    """Whether it was set up so."""
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))

@@ -37,7 +37,7 @@ class Place:
     listener: str = field(default="", compare=False)  # the name of the one that it serves
 
     def open(self, factory: IProtocolFactory, reactor: Any) -> IListeningPort:
-        """Accept clients, whose sockets are set up as this one is now."""
+        """Accept clients, whose sockets are set up as this one is from now on."""
         make_interactive(self.socket)
         if self.address.path is not None:
             port: IListeningPort = _UnixPort(self, factory, reactor)

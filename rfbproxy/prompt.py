@@ -11,6 +11,7 @@ from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IProtocol
 
 from rfbproxy.congestion import send_unpaced_within_machine
+from rfbproxy.interactive import is_interactive, make_interactive
 
 
 class _Prompt(tcp.Connection):
@@ -73,6 +74,8 @@ class PromptServer(_Prompt, tcp.Server):
 
     def __init__(self, sock: socket, *args: Any) -> None:
         super().__init__(sock, *args)
+        if not is_interactive(sock):  # it came before the listening socket was set up
+            make_interactive(sock)
         send_unpaced_within_machine(sock)
 
 

@@ -252,6 +252,23 @@ def test_what_is_accepted_is_set_up_for_somebody_who_types(opened, host, handed_
         reactor.iterate(0)
 
 
+def test_what_has_waited_to_be_accepted_is_set_up_too(opened):
+    given = [HandedOver("novncproxy", bound(opened))]
+    given[0].socket.setblocking(False)
+    (place,), _ = places({"novncproxy": []}, given)
+    protocol = Protocol()
+    with closing(socket.create_connection(("127.0.0.1", place.address.port), 5)):
+        port = place.open(Factory.forProtocol(lambda: protocol), reactor)
+        for _ in range(1000):
+            if protocol.connected:
+                break
+            reactor.iterate(0.01)
+        assert is_interactive(protocol.transport.getHandle())
+        protocol.transport.abortConnection()
+        port.stopListening()
+        reactor.iterate(0)
+
+
 def test_stale_sockets_are_replaced_and_nothing_else_is(tmp_path):
     path = tmp_path / "s"
     for _ in range(2):
