@@ -78,10 +78,9 @@ class _Attempt:
         self._fail(getConnectError((error, strerror(error))) if error else lost)
 
     def _succeed(self) -> None:
-        connected = self._end()
         stream = TransportStream(self._reactor)
         stream.protocol.makeConnection(PromptClient(self._socket, stream.protocol, self._reactor))
-        connected.callback(stream)
+        self._end().callback(stream)
 
     def _fail(self, error: Exception) -> None:
         self._give_up().errback(Failure(error))

@@ -1,5 +1,6 @@
 """Connecting by itself, in every reactor; what a dialler makes of it is in `test_dial.py`."""
 
+import errno
 import socket
 from contextlib import closing
 
@@ -68,6 +69,18 @@ def test_nobody_answers(reactor):
     with black_hole() as port:
         failure = outcome(reactor, connect(reactor, "127.0.0.1", port, 0.05))
     assert failure.check(error.TimeoutError)
+
+
+def test_a_reactor_that_does_not_take_the_connection_fails_it(reactor, monkeypatch):
+    def refuse(reader):
+        raise OSError(errno.ENOSPC, "too many are watched")
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        connected = connect(reactor, "127.0.0.1", server.getsockname()[1], TIMEOUT_S)
+        monkeypatch.setattr(reactor, "addReader", refuse)
+        failure = outcome(reactor, connected)
+        monkeypatch.undo()
+    assert failure.check(error.ConnectError)
 
 
 def test_a_peer_hears_that_it_is_given_up_though_it_has_spoken(reactor):
