@@ -62,7 +62,8 @@ class Stream(ABC):
             self._sink.data_received(data)
             return
         if self._waiting is not None and data:
-            self._give(data)
+            give, self._waiting = self._waiting, None
+            give(data)
             return
         self._buffer += data
         if len(self._buffer) > BUFFER_LIMIT and not self._paused:
@@ -80,7 +81,7 @@ class Stream(ABC):
         if self.lost or not self.has_halves:
             self._tell_end()
         if self._waiting is not None:
-            self._give(self._take())
+            self._answer()
 
     def deliver_lost(self) -> None:
         """The connection is gone, both ways."""
@@ -112,7 +113,7 @@ class Stream(ABC):
         """
         self._waiting = give
         if give is not None and (self._buffer or self.ended):
-            self._give(self._take())
+            self._answer()
 
     def push_to(self, sink: Sink) -> None:
         """Push everything from here on into `sink`, first what is waiting already."""
@@ -138,10 +139,10 @@ class Stream(ABC):
         """Give back bytes that `receive` gave but a handshake did not need; they come first again."""
         self._buffer[:0] = data
 
-    def _give(self, data: bytes) -> None:
+    def _answer(self) -> None:
         give, self._waiting = self._waiting, None
         if give is not None:
-            give(data)
+            give(self._take())
 
     def _take(self) -> bytes:
         data = bytes(self._buffer)

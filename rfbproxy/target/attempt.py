@@ -33,7 +33,10 @@ def connect(reactor: Any, address: str, port: int, timeout_s: float) -> Deferred
     make_interactive(connecting)
     attempt = _Attempt(reactor, connecting, where, timeout_s)
     connected = attempt.connected
-    attempt.go_on()
+    try:
+        attempt.go_on()
+    except OSError as error:  # the reactor does not take it
+        attempt.connectionLost(Failure(error))
     return connected
 
 

@@ -57,7 +57,8 @@ class Dialler:
         except (DeferredTimeout, ConnectTimeoutError) as error:
             raise self._unreachable(where, f"no answer within {self._connect_timeout_s:g} s") from error
         except (ConnectError, DNSLookupError, OSError, OverflowError, ValueError) as error:
-            raise self._unreachable(where, str(error) or type(error).__name__) from error
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise self._unreachable(where, why) from error
 
     async def _connect(self, name: str, port: int) -> TransportStream:
         endpoint = HostnameEndpoint(self._reactor, name, port, timeout=self._connect_timeout_s)

@@ -83,6 +83,17 @@ def test_a_reactor_that_does_not_take_the_connection_fails_it(reactor, monkeypat
     assert failure.check(error.ConnectError)
 
 
+def test_a_reactor_that_does_not_take_the_attempt_fails_it(reactor, monkeypatch):
+    def refuse(writer):
+        raise OSError(errno.ENOSPC, "too many are watched")
+
+    monkeypatch.setattr(reactor, "addWriter", refuse)
+    with black_hole() as hole:
+        failure = outcome(reactor, connect(reactor, "127.0.0.1", hole, TIMEOUT_S))
+    assert failure.check(error.ConnectError)
+    assert reactor.getDelayedCalls() == []
+
+
 def test_a_peer_hears_that_it_is_given_up_though_it_has_spoken(reactor):
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         connected = connect(reactor, "127.0.0.1", server.getsockname()[1], TIMEOUT_S)
