@@ -240,13 +240,13 @@ class World:
         else:
             self.reactor.iterate(delay_s)
 
-    def settle(self, moves=lambda: False):
+    def settle(self, moves=lambda: False, calm_s=0.05):
         """Let go through whatever goes through, until nothing has moved for some time, and for some turns.
 
         The time is longer than TCP keeps an acknowledgement back; a busy machine may spend all of it elsewhere.
         """
         began, turns = time.monotonic(), 0
-        while turns < 20 or time.monotonic() - began < 0.05:
+        while turns < 20 or time.monotonic() - began < calm_s:
             self.turn()
             turns += 1
             if moves():
@@ -370,5 +370,5 @@ def block(session, source="target"):
         before, unsent = unsent, one.unsent
         return not flow.blocked or unsent != before
 
-    session.world.settle(moves)
+    session.world.settle(moves, 0.25)  # where a window was closed, TCP asks after 0.2 s whether it is open again
     return sent
